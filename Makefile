@@ -1,0 +1,40 @@
+# Two commands do it all: `make report` and `make test`. Both set up the environment first, once.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CORES ?= all
+
+.PHONY: report test lint bench lock clean
+
+report: $(READY)
+	$(BIN)/snakemake --cores $(CORES) results/biovid/report.html
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# The environment: made again when the list of packages or their locked versions change.
+$(READY): pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[test]'
+	touch $@
+
+# Exact versions of all that pyproject.toml asks for, resolved anew in an environment of its own.
+lock:
+	rm -rf .lock-env && $(PYTHON) -m venv .lock-env
+	.lock-env/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	.lock-env/bin/python -m pip freeze --exclude pkdot --exclude-editable | grep -v ' @ ' > requirements.lock
+	rm -rf .lock-env
+
+# What the workflow made; the environment, raw data and the tracking store stay.
+clean:
+	rm -rf results logs data/processed .snakemake

@@ -1,0 +1,54 @@
+"""The map: where files lie, the rules of each stage, and the targets a user asks for.
+
+    snakemake --cores 8 results/biovid/report.html      the whole experiment of config/biovid.yaml
+    snakemake --cores 8 results/biovid/folds/fold_2.json      one fold of it
+"""
+
+import sys
+from functools import cache
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, workflow.basedir)
+
+from pkdot import jobs
+from pkdot.config import load
+from pkdot.datasets.base import register as datasets
+from pkdot.errors import PkdotError
+
+shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; ")
+
+PKDOT = f"{sys.executable} -m pkdot"
+
+DATA = "data/processed/{experiment}"
+RESULTS = "results/{experiment}"
+LOGS = "logs/{experiment}"
+ENCODERS = f"{RESULTS}/encoders/fold_{{fold}}"
+TEACHERS = f"{RESULTS}/teachers/fold_{{fold}}"
+STUDENTS = f"{RESULTS}/students/fold_{{fold}}"
+
+
+wildcard_constraints:
+    experiment=r"[A-Za-z0-9_-]+",
+    modality=r"[a-z][a-z0-9_]*",
+    method=r"[a-z][a-z0-9_]*",
+    fold=r"\d+",
+    shard=r"\d+",
+
+
+rule biovid:
+    """The default: what a bare `snakemake` makes."""
+    input:
+        "results/biovid/report.html",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/splits.smk"
+include: "workflow/rules/encoders.smk"
+include: "workflow/rules/teacher.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"

@@ -1,0 +1,5 @@
+"""``python -m pkdot`` is ``pkdot``."""
+
+from pkdot.cli import main
+
+main()

@@ -1,0 +1,45 @@
+"""The command line: ``pkdot <verb>``. A verb a stage, and those that people use by hand."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pkdot.errors import PkdotError
+from pkdot.stages import STAGES, Stage, params_class, path_arguments
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a verb; what a user can mend is printed as a sentence, without a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    verb = arguments[0] if arguments else ""
+    try:
+        if verb in STAGES:
+            _run_stage(verb, STAGES[verb], arguments[1:])
+        else:
+            from pkdot.commands import run
+
+            run(arguments)
+    except ValidationError as error:
+        sys.exit(f"pkdot {verb}: --params: {'; '.join(problem['msg'] for problem in error.errors())}")
+    except PkdotError as error:
+        sys.exit(f"pkdot {verb}: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
+    """Run a stage: its paths are options, its parameters one line of JSON."""
+    parser = argparse.ArgumentParser(prog=f"pkdot {verb}", description=stage.help)
+    for name, several in path_arguments(stage).items():
+        parser.add_argument(f"--{name}", type=Path, nargs="+" if several else None, required=True)
+    parser.add_argument("--params", type=json.loads, required=True, help='JSON: {"params": {...}}')
+    if "workers" in stage.signature():
+        parser.add_argument("--workers", type=int, default=1, help="processes")
+    given = vars(parser.parse_args(arguments))
+    params = params_class(stage)(**given.pop("params")["params"])
+    stage.function()(**given, params=params)

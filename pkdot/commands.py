@@ -1,0 +1,99 @@
+"""The verbs that people use by hand."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from pkdot.errors import PkdotError
+from pkdot.stages import STAGES
+
+
+def run(arguments: list[str]) -> None:
+    """Parse and run one verb."""
+    parser = _parser()
+    chosen = parser.parse_args(arguments or ["--help"])
+    chosen.run(chosen)
+
+
+def _parser() -> argparse.ArgumentParser:
+    stages = "\n".join(f"  {verb:<10}{stage.help}" for verb, stage in STAGES.items())
+    parser = argparse.ArgumentParser(
+        prog="pkdot",
+        description="Privileged knowledge distillation with optimal transport: from raw files to a report.",
+        epilog=f"stages, run by the workflow:\n{stages}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    check = verbs.add_parser("check", help="read a configuration and its data, and say what must be mended")
+    check.add_argument("config", type=Path, help="such as config/biovid.yaml")
+    check.set_defaults(run=_check)
+    simulate = verbs.add_parser("simulate", help="make stand-in data in the owners' layout")
+    simulate.add_argument("dataset", help="such as biovid")
+    simulate.add_argument("--out", type=Path, help="folder; data/simulated/<dataset> by default")
+    simulate.add_argument("--workers", type=int, default=1, help="processes")
+    simulate.add_argument("options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]")
+    simulate.set_defaults(run=_simulate)
+    listing = verbs.add_parser("methods", help="list the methods with their papers, needs and options")
+    listing.set_defaults(run=_methods)
+    return parser
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    """Ingest into a folder that is thrown away, and print the ledger."""
+    from pkdot import jobs
+    from pkdot.config import load
+    from pkdot.data import Samples
+    from pkdot.datasets.ingest import ingest
+    from pkdot.ledger import Ledger
+
+    experiment = load(chosen.config)
+    print(f"{chosen.config}: the configuration is valid.")
+    if experiment.dataset.is_prepared and not Path(experiment.dataset.root).exists():
+        print(f"{experiment.dataset.root}: does not exist yet; the workflow makes it.")
+        return
+    scratch = Path(tempfile.mkdtemp(prefix="pkdot-check-"))
+    try:
+        ingest(scratch / "out", jobs.ingest(experiment))
+        samples = Samples.load(scratch / "out" / "manifest.parquet")
+        entries = Ledger.read([scratch / "out" / "ingest.ledger.csv"]).entries
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    for entry in entries:
+        print(f"{entry.sample_id}: {entry.problem} ({entry.action})")
+    about = samples.about
+    print(f"{experiment.dataset.root}: {about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems.")
+    if entries:
+        sys.exit(1)
+
+
+def _simulate(chosen: argparse.Namespace) -> None:
+    import yaml
+
+    from pkdot.datasets.prepare import PrepareParams, prepare
+
+    options = {}
+    for pair in chosen.options:
+        key, separator, value = pair.partition("=")
+        if not separator:
+            raise PkdotError(f"'{pair}' is not KEY=VALUE")
+        options[key] = yaml.safe_load(value)
+    out = chosen.out or Path("data/simulated") / chosen.dataset
+    prepare(out, PrepareParams(dataset=chosen.dataset, options=options), chosen.workers)
+    print(out)
+
+
+def _methods(chosen: argparse.Namespace) -> None:
+    from pkdot.distillation.base import NEEDS, register
+
+    for name in register.names():
+        cls = register.load(name)
+        paper = sys.modules[cls.__module__].__doc__.strip().splitlines()[0]
+        print(f"{name}: {paper}")
+        if cls.needs:
+            print(f"    needs {', '.join(NEEDS[need] for need in sorted(cls.needs))}")
+        for option, field in cls.Options.model_fields.items():
+            print(f"    {option} = {field.default}: {field.description}")

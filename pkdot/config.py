@@ -1,0 +1,281 @@
+"""The configuration of an experiment: one YAML file, typed and strict."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pkdot.datasets.base import DatasetChoice
+from pkdot.distillation.base import MethodChoice, check_needs
+from pkdot.distillation.base import register as methods
+from pkdot.encoders.base import EncoderChoice
+from pkdot.errors import ConfigError
+from pkdot.evaluation.evaluate import FLOOR, EvaluationParams
+from pkdot.features.base import FeatureChoice
+from pkdot.fusion.base import FusionChoice
+from pkdot.hallucination.tnet import TNetParams
+from pkdot.params import Params
+from pkdot.registry import choices_of
+from pkdot.splits import SplitParams
+from pkdot.tasks import TaskParams
+from pkdot.training.loop import ComputeParams, TrainingParams
+
+PREPARED = ("data/simulated/", "data/packaged/")  # roots that the project makes itself
+IDENTIFIER = r"[a-z][a-z0-9_]*"
+
+
+class DatasetSection(DatasetChoice):
+    """The data set, where it lies, and its own options."""
+
+    root: str = Field(description="folder of the data set in its owners' layout; data/simulated/... is made if missing")
+    prepare: dict[str, Any] = Field({}, description="options of the data that are made for data/simulated/...")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "options" not in value:
+            own = {key: value[key] for key in ("name", "root", "prepare") if key in value}
+            return {**own, "options": {key: item for key, item in value.items() if key not in own}}
+        return value
+
+    @property
+    def is_prepared(self) -> bool:
+        """Whether the project makes the root itself."""
+        return self.root.startswith(PREPARED)
+
+    def preparation(self) -> Params:
+        """Validated options of what makes the root."""
+        cls = self.family.load(self.name)
+        if cls.Preparation is None:
+            raise ConfigError(f"dataset.root is {self.root}, but {cls.title} cannot be made; point it at your copy")
+        return cls.Preparation(**self.prepare)
+
+
+class Modality(Params):
+    """One modality: where it comes from and what becomes of it."""
+
+    role: Literal["prevalent", "privileged"] = Field(description="there at test time, or only while training")
+    source: str = Field(description="the stream of the data set that it is taken from, such as video")
+    feature: FeatureChoice = Field(description="what turns raw files into arrays, and its options")
+    encoder: EncoderChoice = Field(description="what turns arrays into embeddings, and its options")
+    training: TrainingParams = Field(TrainingParams(), description="how the encoder is trained")
+
+
+class EmbeddingSection(Params):
+    """What all encoders share."""
+
+    dim: int = Field(64, ge=2, description="width of an embedding")
+    tokens: int = Field(1, ge=1, description="embeddings in time that a sample gets")
+    seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
+
+
+class TeacherSection(Params):
+    """The teachers; students share the fusion and the width."""
+
+    fusion: FusionChoice = Field(
+        FusionChoice(name="gated_cross_attention"), description="how modalities are fused, and its options"
+    )
+    dim: int = Field(64, ge=2, description="width of the fused features")
+    training: TrainingParams = Field(TrainingParams(), description="how the teachers are trained")
+
+
+class TNetSection(TNetParams):
+    """The T-Net and its training."""
+
+    training: TrainingParams = Field(TrainingParams(), description="how T-Net is trained")
+
+
+class StudentsSection(Params):
+    """The contest."""
+
+    methods: list[MethodChoice] = Field(description="methods with their options, or the word all")
+    candidates: int = Field(4, ge=1, le=6, description="option sets that each method may choose from on validation subjects")
+    training: TrainingParams = Field(TrainingParams(), description="how the students are trained")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _all(cls, value: Any) -> Any:
+        return methods.names() if value == "all" else value
+
+    @field_validator("methods")
+    @classmethod
+    def _with_a_floor(cls, value: list[MethodChoice]) -> list[MethodChoice]:
+        names = [method.name for method in value]
+        if FLOOR not in names:
+            raise ConfigError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it")
+        if len(set(names)) < len(names):
+            raise ConfigError("a method is named twice; make a second experiment of it")
+        return value
+
+
+class Experiment(Params):
+    """One experiment: what its YAML file says."""
+
+    dataset: DatasetSection = Field(description="the data")
+    task: TaskParams = Field(TaskParams(), description="what is predicted")
+    modalities: dict[str, Modality] = Field(description="the modalities by name")
+    shards: int = Field(4, ge=1, description="jobs that the features of a modality are shared out to, by subject")
+    splits: SplitParams = Field(SplitParams(), description="folds")
+    embedding: EmbeddingSection = Field(EmbeddingSection(), description="what all encoders share")
+    teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
+    tnet: TNetSection = Field(TNetSection(), description="the T-Net")
+    students: StudentsSection = Field(description="the students")
+    seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds of teachers and students")
+    evaluation: EvaluationParams = Field(EvaluationParams(), description="the statistics")
+    compute: ComputeParams = Field(ComputeParams(), description="devices and threads")
+    overrides: dict[str, dict[str, Any]] = Field(
+        {}, description="fold_<k>: sections that replace parts of modalities, teacher, tnet or students in that fold"
+    )
+
+    @field_validator("modalities")
+    @classmethod
+    def _names_and_roles(cls, value: dict[str, Modality]) -> dict[str, Modality]:
+        for name in value:
+            if not re.fullmatch(IDENTIFIER, name):
+                raise ConfigError(f"'{name}' is no name for a modality; use small letters, digits and _")
+        for role in ("prevalent", "privileged"):
+            if role not in {modality.role for modality in value.values()}:
+                raise ConfigError(f"no modality has the role {role}; distillation needs both")
+        return value
+
+    @field_validator("overrides")
+    @classmethod
+    def _known_overrides(cls, value: dict) -> dict:
+        for fold, sections in value.items():
+            if not re.fullmatch(r"fold_\d+", fold):
+                raise ConfigError(f"'{fold}' is no fold; write fold_0, fold_1, ...")
+            for name in sections:
+                if name not in ("modalities", "teacher", "tnet", "students"):
+                    raise ConfigError(f"{fold} overrides '{name}', which belongs to all folds")
+        return value
+
+    def of_role(self, role: str) -> list[str]:
+        """Names of the modalities of a role."""
+        return [name for name, modality in self.modalities.items() if modality.role == role]
+
+    def for_fold(self, fold: int) -> Experiment:
+        """The experiment as fold ``fold`` sees it."""
+        changes = self.overrides.get(f"fold_{fold}")
+        return _merged(self, fold) if changes else self
+
+
+@cache
+def _merged_plain(text: str) -> Experiment:
+    import json
+
+    return Experiment(**json.loads(text))
+
+
+def _merged(experiment: Experiment, fold: int) -> Experiment:
+    from pkdot.params import canonical
+
+    plain = experiment.plain()
+    changes = plain.pop("overrides")[f"fold_{fold}"]
+    return _merged_plain(canonical(_merge(plain, changes)))
+
+
+def _merge(base: dict, changes: dict) -> dict:
+    """``base`` with the entries of ``changes``, sections merged and values replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def load(path: Path) -> Experiment:
+    """Read, validate and return an experiment, the options of all its plug-ins included.
+
+    Raises
+    ------
+    ConfigError
+        One sentence for each problem: where it is, what it is, and the closest known key.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(_no_such_experiment(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: is empty or not a mapping; see config/biovid.yaml for an example.")
+    try:
+        experiment = Experiment(**values)
+    except ValidationError as error:
+        raise ConfigError(_sentences(path, error, Experiment)) from error
+    _check_plugins(path, experiment)
+    return experiment
+
+
+def _no_such_experiment(path: Path) -> str:
+    known = sorted(other.stem for other in path.parent.glob("*.yaml"))
+    close = difflib.get_close_matches(path.stem, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Known experiments: {', '.join(known) or 'none'}."
+    return f"{path}: no such configuration. {hint}"
+
+
+def _check_plugins(path: Path, experiment: Experiment) -> None:
+    """Validate the options of all plug-ins, and what methods and modalities need of one another."""
+    for choice in choices_of(experiment):
+        cls = choice.family.load(choice.name)
+        try:
+            cls.Options(**choice.options)
+        except ValidationError as error:
+            where = f"{path}: options of {choice.family.kind} '{choice.name}'"
+            raise ConfigError(_sentences(where, error, cls.Options)) from error
+    dataset, options = experiment.dataset.load()
+    if experiment.dataset.is_prepared:
+        try:
+            experiment.dataset.preparation()
+        except ValidationError as error:
+            raise ConfigError(_sentences(f"{path}: dataset.prepare", error, dataset.Preparation)) from error
+    sources = dataset.sources_of(options)
+    for name, modality in experiment.modalities.items():
+        if modality.source not in sources:
+            raise ConfigError(
+                f"{path}: modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(sources)}."
+            )
+    for method in experiment.students.methods:
+        try:
+            check_needs(method.name, methods.load(method.name).needs, experiment.task.kind, None)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: students.methods: {error}.") from error
+
+
+def _sentences(where: Path | str, error: ValidationError, model: type[Params]) -> str:
+    return "\n".join(_sentence(where, problem, model) for problem in error.errors())
+
+
+def _sentence(where: Path | str, problem: dict, model: type[Params]) -> str:
+    steps = [str(step) for step in problem["loc"]]
+    place = ".".join(steps)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, steps[:-1])
+        close = difflib.get_close_matches(steps[-1], known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(known)}."
+        return f"{where}: there is no option '{place}'. {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: the option '{place}' is missing."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    given = problem["input"]
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{where}: {place}: {message}{shown}."
+
+
+def _known_keys(model: Any, steps: list[str]) -> list[str]:
+    """Names of the options at a place of the configuration."""
+    from typing import get_args
+
+    for step in steps:
+        fields = getattr(model, "model_fields", None)
+        if fields is not None:
+            model = fields[step].annotation if step in fields else None
+        else:  # a list or a dictionary: its values
+            model = get_args(model)[-1] if get_args(model) else None
+    return sorted(getattr(model, "model_fields", {}))

@@ -1,0 +1,73 @@
+"""Reading what the first stages wrote: the manifest, and the arrays of a modality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pkdot.files import read_json
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The manifest with what dataset.json says of it; a sample's number is its row here."""
+
+    table: pd.DataFrame
+    about: dict
+
+    @classmethod
+    def load(cls, manifest: Path) -> Samples:
+        """Read a manifest and the dataset.json beside it."""
+        return cls(pd.read_parquet(manifest), read_json(manifest.with_name("dataset.json")))
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def rows(self, part: list[str], unit: str) -> np.ndarray:
+        """Sorted rows of the subjects (or, where ``unit`` is ``sample``, of the samples) of a part of a fold."""
+        return np.flatnonzero(self.table[f"{unit}_id"].isin(set(part)).to_numpy())
+
+    @cached_property
+    def classes(self) -> list[str] | None:
+        """Names of the classes in order; None where the targets are real numbers."""
+        return next(iter(self.about["targets"].values()))
+
+
+class Features:
+    """The arrays of one modality, memory-mapped, in the order of the manifest.
+
+    Attributes
+    ----------
+    valid : ndarray of bool, shape (samples,)
+        Which samples have an array.
+    """
+
+    def __init__(self, folder: Path, samples: Samples):
+        index = pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
+        self.valid = index["valid"].to_numpy(dtype=bool)
+        self._row = index["row"].to_numpy()
+        self._shard, names = pd.factorize(index["shard"])
+        self._arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's array."""
+        return self._arrays[0].shape[1:]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Arrays of the given manifest rows, shape (len(rows), *shape)."""
+        batch = np.empty((len(rows), *self.shape), dtype=self._arrays[0].dtype)
+        for shard in np.unique(self._shard[rows]):
+            here = np.flatnonzero(self._shard[rows] == shard)
+            batch[here] = self._arrays[shard][self._row[rows[here]]]
+        return batch
+
+
+def feature_files(folder: Path) -> list[Path]:
+    """The index of a modality and its arrays, for the record of a job that reads them."""
+    names = pd.read_parquet(folder / "index.parquet", columns=["shard"])["shard"].unique()
+    return [folder / "index.parquet", *(folder / f"{name}.npy" for name in sorted(names))]

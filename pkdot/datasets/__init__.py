@@ -1,0 +1,1 @@
+"""Data sets: the owners' files on disk -> manifest and ledger."""

@@ -1,0 +1,128 @@
+"""Any table of arrays: recordings of several streams as .npy files, cut into windows that are the samples.
+
+Layout of the root::
+
+    recordings.csv    recording_id, subject_id, target, rate, one column a stream: path of a .npy (time, channels)
+
+``target`` is a class for the whole recording; ``rate`` is in Hz and holds for all its streams. A path is relative to
+the root. An empty cell says that the recording lacks the stream.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from pkdot.datasets.base import Dataset, register
+from pkdot.errors import DataError
+from pkdot.ledger import Ledger
+from pkdot.params import Params
+
+COLUMNS = ("recording_id", "subject_id", "target", "rate")
+
+
+class ArraysOptions(Params):
+    """Options of ``arrays``."""
+
+    title: str = Field("a table of arrays", description="how reports call the data")
+    target: str = Field("class", description="how reports call the target")
+    streams: list[str] = Field(min_length=1, description="the streams: columns of recordings.csv with paths")
+    classes: list[str] = Field(min_length=2, description="classes in order; recordings of others are left out")
+    seconds: float = Field(4.0, gt=0, description="length of a window")
+    step: float = Field(4.0, gt=0, description="time from the start of a window to that of the next, in seconds")
+
+
+@register("arrays")
+class Arrays(Dataset):
+    """Recordings cut into windows; only the headers of the arrays are read here."""
+
+    title = "a table of arrays"
+    sources = ()
+    Options = ArraysOptions
+
+    @classmethod
+    def sources_of(cls, options: ArraysOptions) -> tuple[str, ...]:
+        return tuple(options.streams)
+
+    def targets(self) -> dict[str, list[str] | None]:
+        return {self.options.target: list(self.options.classes)}
+
+    def read(self, ledger: Ledger) -> pd.DataFrame:
+        table = self._recordings()
+        rows = []
+        for number, recording in enumerate(table.to_dict("records")):
+            where = f"{self.root / 'recordings.csv'}, row {number + 2}"
+            try:
+                rows += self._windows(recording, where)
+            except DataError as problem:
+                ledger.add(str(recording["recording_id"]), "", "ingest", str(problem))
+        return pd.DataFrame(rows)
+
+    def _recordings(self) -> pd.DataFrame:
+        path = self.root / "recordings.csv"
+        if not path.is_file():
+            raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
+        try:
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        except (ValueError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: is not a table of comma-separated values ({error}).") from error
+        for column in (*COLUMNS, *self.options.streams):
+            if column not in table:
+                raise DataError(f"{path}: has no column '{column}'; add it, or name the right streams in the configuration.")
+        return table
+
+    def _windows(self, recording: dict[str, str], where: str) -> list[dict]:
+        options = self.options
+        if recording["target"] not in options.classes:
+            raise DataError(f"{where}: the target '{recording['target']}' is not in dataset.classes")
+        rate = _positive(recording["rate"], where)
+        paths = {stream: self._path(recording[stream], where) for stream in options.streams}
+        seconds = min(_length(path) / rate for path in paths.values() if path is not None)
+        starts = np.arange(0, seconds - options.seconds + 1e-9, options.step)
+        if not len(starts):
+            raise DataError(f"{where}: the recording lasts {seconds:.1f} s, less than a window of {options.seconds:g} s")
+        return [self._window(recording, paths, number, start) for number, start in enumerate(starts)]
+
+    def _window(self, recording: dict[str, str], paths: dict[str, Path | None], number: int, start: float) -> dict:
+        subject = recording["subject_id"]
+        row = {
+            "sample_id": f"{recording['recording_id']}-{number:04d}",
+            "subject_id": subject,
+            "group_id": subject,
+            self.options.target: recording["target"],
+        }
+        for stream, path in paths.items():
+            row |= {f"{stream}_path": None if path is None else str(path)}
+            row |= {f"{stream}_start": start, f"{stream}_stop": start + self.options.seconds}
+        return row
+
+    def _path(self, name: str, where: str) -> Path | None:
+        if not name:
+            return None
+        path = self.root / name
+        if not path.resolve().is_relative_to(self.root.resolve()):
+            raise DataError(f"{where}: the path '{name}' leads out of {self.root}")
+        return path
+
+
+def _positive(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not value > 0:
+        raise DataError(f"{where}: the rate '{text}' is not a number of Hz above zero")
+    return value
+
+
+def _length(path: Path) -> int:
+    """Rows of a .npy file, from its header."""
+    try:
+        return len(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        raise DataError(f"{path}: is not a .npy array of numbers (time, channels)") from error

@@ -1,0 +1,82 @@
+"""What a data set is to the stages that follow: a table of samples with a path for every source."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import pandas as pd
+
+from pkdot.errors import DataError
+from pkdot.ledger import Ledger
+from pkdot.params import Params
+from pkdot.registry import Choice, Registry
+
+register = Registry("pkdot.datasets", "data set")
+
+MARKER = "SIMULATED.md"  # in the root of stand-in data; its presence puts the banner on every report
+
+
+class DatasetChoice(Choice):
+    """A data set by name, with its options."""
+
+    family = register
+
+
+class Dataset(ABC):
+    """A data set in its owners' layout.
+
+    Attributes
+    ----------
+    title : str
+        How reports call it.
+    sources : tuple of str
+        The raw streams that it offers, such as ``video``; a modality takes one of them.
+    Preparation : type of Params, optional
+        Options of ``prepare``, where the project can make the root itself: stand-in data, or data from a package.
+    marker : str
+        The file in the root that ``prepare`` writes last.
+    """
+
+    Options: ClassVar[type[Params]]
+    Preparation: ClassVar[type[Params] | None] = None
+    marker: ClassVar[str] = MARKER
+    name: ClassVar[str]
+    title: ClassVar[str]
+    sources: ClassVar[tuple[str, ...]]
+
+    def __init__(self, root: Path, options: Params):
+        self.root = root
+        self.options = options
+
+    @classmethod
+    def sources_of(cls, options: Params) -> tuple[str, ...]:
+        """The raw streams that the data set offers with these options."""
+        return cls.sources
+
+    @classmethod
+    def prepare(cls, root: Path, params: Params, workers: int) -> None:
+        """Make the root, the marker last, the same for any number of workers."""
+        raise DataError(f"{cls.title} is licensed or your own: bring a copy and point dataset.root at it.")
+
+    @abstractmethod
+    def read(self, ledger: Ledger) -> pd.DataFrame:
+        """Return a row a sample; note what is left out in the ledger.
+
+        Returns
+        -------
+        DataFrame
+            ``sample_id``, ``subject_id``, ``group_id`` (subjects that must stay together), one column a target, and
+            for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop`` (seconds). A path is None
+            where the sample lacks the source. ``official`` (train | validation | test) where the owners split.
+
+        Raises
+        ------
+        DataError
+            The root is not this data set at all.
+        """
+
+    @abstractmethod
+    def targets(self) -> dict[str, list[str] | None]:
+        """The target columns: class names in order, or None for a real number."""

@@ -1,0 +1,24 @@
+"""Data that the project makes itself: stand-ins for licensed data, and data that a package carries."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from pkdot.datasets.base import DatasetChoice
+from pkdot.params import Params
+
+
+class PrepareParams(Params):
+    """Which data, and how they are made."""
+
+    dataset: DatasetChoice = Field(description="the data set")
+    options: dict[str, Any] = Field({}, description="the options of its preparation")
+
+
+def prepare(out: Path, params: PrepareParams, workers: int = 1) -> None:
+    """Make the root of a data set in its owners' layout; its marker is written last."""
+    cls = params.dataset.family.load(params.dataset.name)
+    cls.prepare(out, cls.Preparation(**params.options), workers)

@@ -1,0 +1,196 @@
+"""A stand-in for Part A of the BioVid Heat Pain Database, in its owners' layout."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.datasets.simulate.pain import CODE, LEVELS, draw_traits, draw_trial, face_curves, head_motion
+from pkdot.datasets.simulate.video import write_h264
+from pkdot.errors import DataError
+from pkdot.params import Params
+
+FRAME_RATE, FRAMES = 25, 138
+SAMPLES = 2816
+MARKER, UNFINISHED = "SIMULATED.md", "SIMULATION_UNFINISHED.md"
+_FOLDERS = ("starting_point", "video", "biosignals_filtered")
+
+
+class BiovidSimulation(Params):
+    """How much of BioVid to simulate, and how clearly pain shows."""
+
+    subjects: int = Field(20, ge=1, le=9999, description="number of subjects")
+    classes: tuple[Literal["BL1", "PA1", "PA2", "PA3", "PA4"], ...] = Field(
+        ("BL1", "PA4"), min_length=1, description="classes: no pain (BL1) and four levels of heat"
+    )
+    clips: int = Field(10, ge=1, le=199, description="clips of each class of each subject")
+    seed: int = Field(0, ge=0, description="seed of everything that is drawn")
+    width: int = Field(320, ge=64, le=1920, multiple_of=2, description="width of the video in pixels")
+    height: int = Field(256, ge=64, le=1080, multiple_of=2, description="height of the video in pixels")
+    face_strength: float = Field(
+        1.0, ge=0, description="factor on pain in the face; 0: the face tells nothing"
+    )
+    physiology_strength: float = Field(
+        1.0, ge=0, description="factor on pain in the signals; 0: they tell nothing"
+    )
+
+
+def simulate_biovid(out: Path, params: BiovidSimulation, workers: int = 1) -> None:
+    """Write a simulated BioVid: samples.csv, videos, signals, and last the marker SIMULATED.md.
+
+    The result does not depend on ``workers``. The human model is built once into ``<parent of out>/.cache``.
+
+    Parameters
+    ----------
+    out : Path
+        Root of the data set; emptied first if it holds a simulation.
+    params : BiovidSimulation
+    workers : int
+        Processes.
+
+    Raises
+    ------
+    DataError
+        ``out`` holds something that is no simulation of this module.
+    """
+    cache_dir = out.parent / ".cache"
+    _start_over(out)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        try:
+            pool.submit(_build_model, cache_dir).result()
+            numbers = range(params.subjects)
+            jobs = [pool.submit(_simulate_subject, out, params, number, cache_dir) for number in numbers]
+            rows = [row for job in jobs for row in job.result()]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    _write_samples(out, rows)
+    _write_text(out / MARKER, _card(params))
+    (out / UNFINISHED).unlink()
+
+
+def _start_over(out: Path) -> None:
+    """Empty the root if it is ours; mark it as unfinished."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file; name a folder for the simulated data")
+    present = {path.name for path in out.iterdir() if path.suffix != ".tmp"} if out.exists() else set()
+    if present and not present & {MARKER, UNFINISHED}:
+        raise DataError(
+            f"{out} is not empty and has no {MARKER}: it may be licensed data; name another folder or empty it"
+        )
+    subjects = [path for folder in _FOLDERS[1:] for path in (out / folder).glob("*")]
+    foreign = [path for path in subjects if not path.name.startswith(CODE)]
+    if foreign:
+        raise DataError(
+            f"{foreign[0]} is not a simulated subject and is kept; move it, or name another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    _write_text(
+        out / UNFINISHED, "A simulation is under way or was interrupted; if so, run `pkdot simulate` again.\n"
+    )
+    (out / MARKER).unlink(missing_ok=True)
+    for folder in _FOLDERS:
+        shutil.rmtree(out / folder, ignore_errors=True)
+
+
+def _one_thread() -> None:
+    """One thread a process: more would fight for the cores, and may change the last bits of sums."""
+    import cv2
+    import torch
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+
+
+def _build_model(cache_dir: Path) -> None:
+    """Build the human model in one process, before others ask for it."""
+    from pkdot.datasets.simulate.heads import build_head_model
+
+    build_head_model(cache_dir)
+
+
+def _simulate_subject(out: Path, params: BiovidSimulation, number: int, cache_dir: Path) -> list[tuple]:
+    """Write all clips of one subject; return its rows of samples.csv without the running number."""
+    from pkdot.datasets.simulate.faces import Face
+    from pkdot.datasets.simulate.physiology import Body
+    from pkdot.datasets.simulate.scenes import backdrop, draw_light, film
+
+    rng = np.random.default_rng([params.seed, number])
+    traits = draw_traits(rng, number + 1)
+    body = Body(rng, traits)
+    face = Face(int(rng.integers(2**31)), cache_dir, traits.female, traits.age)
+    room, light = backdrop(rng, params.width, params.height), draw_light(rng)
+    folders = [out / folder / traits.name for folder in _FOLDERS[1:]]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for label, clip in _clips(params):
+        # A generator of its own: a clip does not change with the number of others.
+        rng = np.random.default_rng([params.seed, number, list(LEVELS).index(label), clip])
+        trial = draw_trial(rng, traits, LEVELS[label])
+        time = np.arange(FRAMES) / FRAME_RATE
+        curves = face_curves(rng, traits, trial, time, params.face_strength)
+        signals = body.signals(rng, trial, curves, time, SAMPLES, params.physiology_strength)
+        motion = head_motion(rng, traits, FRAMES, FRAME_RATE)
+        name = f"{traits.name}-{label}-{_clip_number(label, clip, params.clips):03d}"
+        write_h264(
+            folders[0] / f"{name}.mp4", film(rng, face.render(curves, motion, light, room)), FRAME_RATE
+        )
+        _write_signals(folders[1] / f"{name}_bio.csv", signals)
+        rows.append((number + 1, traits.name, list(LEVELS).index(label), label, name))
+    return rows
+
+
+def _clips(params: BiovidSimulation) -> Iterable[tuple[str, int]]:
+    return ((label, clip) for label in sorted(set(params.classes)) for clip in range(params.clips))
+
+
+def _clip_number(label: str, clip: int, clips: int) -> int:
+    """Number in the sample's name: PA1 to PA4 first, then BL1, as the owners count."""
+    return (list(LEVELS).index(label) - 1) % len(LEVELS) * clips + clip + 1
+
+
+def _write_signals(path: Path, signals: np.ndarray) -> None:
+    """Tab separated, time in microseconds."""
+    from pkdot.datasets.simulate.physiology import COLUMNS, RATE
+
+    time = np.round(np.arange(len(signals)) * 1e6 / RATE)
+    header = "\t".join(["time", *COLUMNS])
+    np.savetxt(path, np.column_stack([time, signals]), "%d" + "\t%.6f" * 5, header=header, comments="")
+
+
+def _write_samples(out: Path, rows: list[tuple]) -> None:
+    lines = ["subject_id\tsubject_name\tclass_id\tclass_name\tsample_id\tsample_name"]
+    for number, (subject_id, subject, class_id, label, sample) in enumerate(rows, start=1):
+        lines.append(f"{subject_id}\t{subject}\t{class_id}\t{label}\t{number}\t{sample}")
+    (out / "starting_point").mkdir()
+    _write_text(out / "starting_point" / "samples.csv", "\n".join(lines) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    beside = path.with_name(f".{path.name}.tmp")
+    beside.write_text(text, encoding="utf-8")
+    os.replace(beside, path)
+
+
+def _card(params: BiovidSimulation) -> str:
+    return f"""# Simulated data: not BioVid
+
+Nothing here was recorded from a person. `pkdot simulate biovid` drew faces, signals and pain by computer, in
+the layout of Part A of the BioVid Heat Pain Database. Results on these data say nothing about people and must
+not be compared with results on BioVid.
+
+Faces: the human model of the package anny (Apache-2.0), painted and drawn; a third of the subjects hardly
+show pain. Signals: the simulators of neurokit2, driven by the same latent pain with other noise. There is no
+biosignals_raw. Codes of subjects begin with {CODE}, as no recording date does. More: docs/stand-in-data.md.
+
+Parameters: `{params.model_dump_json()}`
+"""

@@ -1,0 +1,1 @@
+"""Distillation: one file a method, a pure loss and a small class."""

@@ -1,0 +1,142 @@
+"""What a method is: what trains the student beside the task. The training loop knows this class and no method's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from pkdot.errors import ConfigError
+from pkdot.fusion.base import FusionChoice
+from pkdot.hallucination.tnet import TNet
+from pkdot.networks import HallucinatingStudent, Outputs, PrevalentStudent, Teacher, parameter_count
+from pkdot.params import Params
+from pkdot.registry import Choice, Registry
+from pkdot.tasks import Task
+
+register = Registry("pkdot.distillation", "method")
+
+NEEDS = {
+    "logits": "the teacher's logits",
+    "features": "the teacher's fused features",
+    "classes": "a task of classes",
+    "three classes": "at least three classes",
+    "hallucination": "a student with a T-Net",
+    "modalities": "a teacher for each modality",
+}
+
+
+class MethodChoice(Choice):
+    """A method by name, with its options."""
+
+    family = register
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may know when its network and its extras are made.
+
+    Attributes
+    ----------
+    task : Task
+    prevalent, privileged, dim : int
+        Widths of the embeddings of either side and of the fused features.
+    fusion : FusionChoice
+        The teacher's fusion, which a student with a T-Net shares.
+    hidden : list of int
+        Hidden widths of T-Net.
+    rows : int
+        Rows of the whole data set, for methods that keep a memory of them.
+    modalities : dict of str to int
+        Width of the features of each single-modality teacher.
+    """
+
+    task: Task
+    prevalent: int
+    privileged: int
+    dim: int
+    fusion: FusionChoice
+    hidden: list[int]
+    rows: int
+    modalities: dict[str, int]
+
+    def hallucinating_student(self) -> HallucinatingStudent:
+        """A student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
+        teacher = Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task)
+        return HallucinatingStudent(TNet(self.prevalent, self.privileged, self.hidden), teacher)
+
+    def prevalent_student(self, dropout: float = 0.2) -> PrevalentStudent:
+        """A perceptron with about as many parameters as the other student has without its T-Net."""
+        goal = parameter_count(Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task))
+        hidden = max(self.dim, round(goal / (self.prevalent + self.dim)))
+        return PrevalentStudent(self.prevalent, self.dim, self.task, dropout, hidden)
+
+
+class Options(Params):
+    """Options that every method has."""
+
+    weight: float | None = Field(
+        None, ge=0, description="weight of the distillation loss; null chooses it on the validation subjects"
+    )
+
+
+class Distiller(nn.Module):
+    """Base of all methods: ``task loss + weight * distill``, with a student that has a T-Net.
+
+    A method overrides ``distill``; where it must, also ``student``, ``loss`` or ``candidates``. What it learns
+    beside the student (projectors, a memory) are its own submodules and buffers.
+
+    Attributes
+    ----------
+    name : str
+    needs : set of str
+        Keys of ``NEEDS``; the configuration refuses a method whose needs are not met.
+    weights : tuple of float
+        The weights to choose from, the most usual first.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    name: ClassVar[str]
+    needs: ClassVar[set[str]] = set()
+    weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
+
+    def __init__(self, context: Context, options: Options):
+        super().__init__()
+        self.context, self.options = context, options
+
+    @classmethod
+    def candidates(cls, options: Options, count: int) -> list[Options]:
+        """The options to choose from on the validation subjects, at most ``count``."""
+        if options.weight is not None:
+            return [options]
+        return [options.model_copy(update={"weight": weight}) for weight in cls.weights[:count]]
+
+    def student(self) -> nn.Module:
+        """The network to train: (B, T, P) prevalent embeddings -> Outputs."""
+        return self.context.hallucinating_student()
+
+    def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
+        """The loss of a batch."""
+        task = self.context.task.loss(student.logits, student.target)
+        return task + self.options.weight * self.distill(student, teacher)
+
+    def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
+        """What the teacher adds: a scalar, >= 0."""
+        raise TypeError(f"{type(self).__name__} has no distill")
+
+
+def check_needs(method: str, needs: set[str], kind: str, classes: int | None) -> None:
+    """Refuse a method that the task cannot serve.
+
+    Raises
+    ------
+    ConfigError
+        The method needs classes, or more of them.
+    """
+    if kind == "regression" and needs & {"classes", "three classes"}:
+        raise ConfigError(f"method '{method}' needs {NEEDS['classes']}, but the task is a regression; remove it")
+    if classes is not None and classes < 3 and "three classes" in needs:
+        raise ConfigError(f"method '{method}' needs {NEEDS['three classes']}, but there are {classes}; remove it")

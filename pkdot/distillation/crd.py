@@ -1,0 +1,87 @@
+"""Contrastive representation distillation (CRD). Tian, Krishnan and Isola, ICLR 2020, arXiv 1910.10699.
+
+The critic is that of section 3.1; the embeddings of both sides are linear and of length one, and a memory
+of all rows serves the negatives, which are of other classes (of other rows, in a regression). Adapted:
+negatives are drawn once for a whole batch, from the rows seen so far, so that a step costs one matrix
+product; positives are not from the memory.
+"""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize, softplus
+
+from pkdot.distillation.base import Distiller, Options, register
+from pkdot.networks import Outputs
+
+
+def contrast(positive: Tensor, negative: Tensor, valid: Tensor, log_odds: Tensor) -> Tensor:
+    """Noise-contrastive loss of a critic ``h = sigmoid(similarity - log_odds)``.
+
+    Parameters
+    ----------
+    positive : Tensor, shape (B,)
+        Similarity of each row to its partner, over the temperature.
+    negative : Tensor, shape (B, N)
+        The same to the negatives.
+    valid : Tensor of bool, shape (B, N)
+        Which of them are negatives of the row.
+    log_odds : Tensor, scalar
+        Logarithm of N times the critic's normalising constant.
+
+    Returns
+    -------
+    Tensor, scalar, >= 0
+        Mean over rows of ``-log h(positive) - sum log(1 - h(negative))``.
+    """
+    wrong = (softplus(negative - log_odds) * valid).sum(dim=1)
+    return (softplus(log_odds - positive) + wrong).mean()
+
+
+class CRDOptions(Options):
+    """Options of ``crd``."""
+
+    temperature: float = Field(0.07, gt=0, description="divides the similarities")
+    negatives: int = Field(1024, ge=1, description="rows of the memory that a batch is held against")
+    momentum: float = Field(0.5, ge=0, lt=1, description="share of the old entry when the memory is renewed")
+    width: int = Field(128, ge=1, description="width of the embeddings that are contrasted")
+
+
+@register("crd", needs={"features"})
+class ContrastiveDistillation(Distiller):
+    Options = CRDOptions
+    weights = (0.8, 0.25, 2.5, 0.08, 8.0, 0.025)
+
+    def __init__(self, context, options):
+        super().__init__(context, options)
+        self.embed = nn.ModuleList(nn.Linear(context.dim, options.width) for _ in range(2))
+        self.register_buffer("memory", torch.zeros(2, context.rows, options.width))
+        # The class of each row (-1 until it was seen), and the critic's constant, which the first batch settles.
+        self.register_buffer("kind", torch.full((context.rows,), -1))
+        self.register_buffer("log_scale", torch.full((2,), torch.nan))
+
+    def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
+        kind = student.rows if self.context.task.regression else student.target
+        inputs = student.features, teacher.features
+        unit = torch.stack([normalize(e(x), dim=1).float() for e, x in zip(self.embed, inputs, strict=True)])
+        self._remember(unit.detach(), student.rows, kind)
+        seen = (self.kind >= 0).nonzero().squeeze(1)
+        drawn = seen[torch.randint(len(seen), (self.options.negatives,), device=seen.device)]
+        valid = self.kind[drawn] != kind[:, None]
+        positive = (unit[0] * unit[1]).sum(dim=1) / self.options.temperature
+        negative = unit @ self.memory[:, drawn].flip(0).mT / self.options.temperature
+        self._scale(negative.detach(), valid)
+        log_odds = self.log_scale.nan_to_num() + math.log(self.options.negatives)
+        return sum(contrast(positive, negative[side], valid, log_odds[side]) for side in range(2))
+
+    @torch.no_grad()
+    def _remember(self, unit: Tensor, rows: Tensor, kind: Tensor) -> None:
+        old = self.options.momentum * (self.kind[rows] >= 0)[:, None]
+        self.memory[:, rows] = normalize(old * self.memory[:, rows] + (1 - old) * unit, dim=-1)
+        self.kind[rows] = kind
+
+    def _scale(self, negative: Tensor, valid: Tensor) -> None:
+        mean = (negative.exp() * valid).sum((1, 2)) / valid.sum()
+        self.log_scale = torch.where(self.log_scale.isfinite(), self.log_scale, mean.log())

@@ -1,0 +1,14 @@
+"""T-Net without a teacher: fusion over prevalent and hallucinated features, trained by the task loss alone."""
+
+from torch import nn
+
+from pkdot.distillation.base import register
+from pkdot.distillation.student_only import StudentOnly
+
+
+@register("tnet_only")
+class TNetOnly(StudentOnly):
+    def student(self) -> nn.Module:
+        student = self.context.hallucinating_student()
+        student.teacher.head = nn.Sequential(nn.Dropout(self.options.dropout), student.teacher.head)
+        return student

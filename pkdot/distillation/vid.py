@@ -1,0 +1,42 @@
+"""Variational information distillation (VID). Ahn et al., CVPR 2019, arXiv 1904.05835."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pkdot.distillation.base import Distiller, register
+from pkdot.networks import Outputs
+
+FLOOR = 1e-5  # of a variance
+START = 5.0  # variance before training
+
+
+def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
+    """Negative log density of the teacher's features under a Gaussian, up to a constant, mean over entries.
+
+    Parameters
+    ----------
+    mean, teacher : Tensor, shape (B, d)
+    variance : Tensor, shape (d,), > 0
+
+    Returns
+    -------
+    Tensor, scalar
+        Below zero where the variance is small enough, as densities may exceed one.
+    """
+    return 0.5 * ((teacher - mean).square() / variance + variance.log()).mean()
+
+
+@register("vid", needs={"features"})
+class VariationalInformation(Distiller):
+    def __init__(self, context, options):
+        super().__init__(context, options)
+        dim = context.dim
+        layers = [nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)]
+        self.mean = nn.Sequential(*layers)
+        self.spread = nn.Parameter(torch.full((dim,), math.log(math.expm1(START - FLOOR))))
+
+    def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
+        return vid_loss(self.mean(student.features), softplus(self.spread) + FLOOR, teacher.features)

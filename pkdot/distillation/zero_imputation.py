@@ -1,0 +1,60 @@
+"""The floor of imputation: a multimodal network, trained with all modalities, is given zeros at test time.
+
+Embeddings are standardised on the training part, so a zero is their mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pkdot.distillation.base import register
+from pkdot.distillation.student_only import StudentOnly
+from pkdot.networks import Outputs, Teacher
+
+
+@dataclass
+class TokenOutputs(Outputs):
+    """Outputs with the prevalent embeddings of the tokens, shape (B, T, P)."""
+
+    tokens: Tensor | None = None
+
+
+class ImputingStudent(nn.Module):
+    """The teacher's kind of network with zeros for the privileged modalities."""
+
+    def __init__(self, teacher: Teacher, privileged: int):
+        super().__init__()
+        self.teacher, self.privileged = teacher, privileged
+
+    def forward(self, prevalent: Tensor) -> TokenOutputs:
+        """Predict from (B, T, P)."""
+        said = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.privileged))
+        return TokenOutputs(said.logits, said.features, None, said.prevalent, tokens=prevalent)
+
+
+@register("zero_imputation")
+class ZeroImputation(StudentOnly):
+    dropped = 0.0  # share of training samples without their privileged modalities
+
+    def student(self) -> nn.Module:
+        c = self.context
+        network = Teacher(c.prevalent, c.privileged, c.dim, c.fusion, c.task)
+        network.head = nn.Sequential(nn.Dropout(self.options.dropout), network.head)
+        self.network = ImputingStudent(
+            network, c.privileged
+        )  # the loss runs it with the privileged modalities
+        return self.network
+
+    def loss(self, student: TokenOutputs, teacher: Outputs) -> Tensor:
+        """Task loss of the network that sees the privileged embeddings of the samples that keep them.
+
+        Tokens of a task of classes reach the loss averaged, so there each token gets its sample's mean.
+        """
+        tokens = student.tokens
+        privileged = teacher.privileged.unflatten(0, (len(tokens), -1)).expand(-1, tokens.shape[1], -1)
+        kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.dropped
+        said = self.network.teacher(tokens, privileged * kept)
+        return self.context.task.loss(said.logits, student.target)

@@ -1,0 +1,1 @@
+"""Encoders: one modality's arrays -> embeddings of tokens."""

@@ -1,0 +1,59 @@
+"""A small video encoder that two CPU cores train in a minute or two: space first, then space and time."""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from pkdot.encoders.base import Encoder, flip, register, shift
+from pkdot.params import Params
+
+
+class SmallR3DOptions(Params):
+    """Options of ``small_r3d``."""
+
+    width: int = Field(16, ge=4, description="channels of the first layer; each later layer doubles them")
+    reduce: int = Field(2, ge=1, description="the crops are averaged down by this factor first")
+    flip: float = Field(0.5, ge=0, le=1, description="probability that a training clip is mirrored")
+    shift: int = Field(4, ge=0, description="largest random move of a training batch, in pixels")
+    dropout: float = Field(0.3, ge=0, lt=1, description="dropout before the embedding")
+
+
+@register("small_r3d")
+class SmallR3D(Encoder):
+    """Grey frames and their difference from the clip's mean -> 2-D stem -> two 3-D layers -> embeddings in time.
+
+    The difference shows the expression apart from the identity; like the frames, it needs no label.
+    """
+
+    Options = SmallR3DOptions
+
+    def __init__(self, shape, dim, tokens, options):
+        super().__init__(shape, dim, tokens, options)
+        w = options.width
+        self.stem = nn.Sequential(nn.Conv2d(2, w, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(w), nn.ReLU())
+        self.body = nn.Sequential(_block(w, 2 * w, (2, 2, 2)), _block(2 * w, 4 * w, (1, 2, 2)))
+        self.dropout = nn.Dropout(options.dropout)
+        self.embed = nn.Linear(4 * w * 4, dim)
+
+    def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        batch = flip(batch, self.options.flip, generator)
+        return shift(batch, self.options.shift, generator) if self.options.shift else batch
+
+    def forward(self, batch: Tensor) -> Tensor:
+        grey = batch.float().mean(dim=-1)
+        grey = avg_pool2d(grey, self.options.reduce) / 255
+        appearance = (grey - grey.mean(dim=(1, 2, 3), keepdim=True)) * 4
+        motion = (grey - grey.mean(dim=1, keepdim=True)) * 16
+        frames = torch.stack((appearance, motion), dim=2)
+        stem = self.stem(frames.flatten(0, 1)).unflatten(0, grey.shape[:2])
+        body = self.body(stem.transpose(1, 2))
+        pooled = nn.functional.adaptive_avg_pool3d(body, (self.tokens, 2, 2))
+        return self.embed(self.dropout(pooled.permute(0, 2, 1, 3, 4).flatten(2)))
+
+
+def _block(inside: int, outside: int, stride: tuple[int, int, int]) -> nn.Sequential:
+    conv = nn.Conv3d(inside, outside, 3, stride=stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU())

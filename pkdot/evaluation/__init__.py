@@ -1,0 +1,1 @@
+"""Evaluation: metrics, statistics, and the tables that the report is made of."""

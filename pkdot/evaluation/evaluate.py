@@ -1,0 +1,222 @@
+"""The evaluation stages: one fold's metrics, then all folds: predictions, metrics and summary."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.data import Samples
+from pkdot.errors import DataError
+from pkdot.files import read_json, write_json
+from pkdot.params import Params
+from pkdot.provenance import job
+from pkdot.tasks import TaskParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FLOOR, CEILING = "student_only", "teacher"
+
+
+class FoldParams(Params):
+    """Whose predictions on one fold are scored."""
+
+    fold: int = Field(ge=0, description="number of the fold")
+    seeds: list[int] = Field(min_length=1, description="seeds")
+    methods: list[str] = Field(description="methods, in the order of the report")
+    modalities: list[str] = Field(description="modalities whose own teachers are scored too")
+    task: TaskParams = Field(description="what is predicted")
+
+
+class EvaluationParams(Params):
+    """How the results are tested."""
+
+    bootstrap: int = Field(2000, ge=100, description="resamples of the subjects for the intervals")
+    seed: int = Field(0, ge=0, description="seed of the resamples and of the permutation tests")
+
+
+class SummaryParams(Params):
+    """All folds together."""
+
+    experiment: str = Field(description="name of the experiment")
+    task: TaskParams = Field(description="what is predicted")
+    evaluation: EvaluationParams = Field(description="how the results are tested")
+
+
+def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, params: FoldParams) -> None:
+    """Write ``fold_<k>.json`` (metrics of every method and seed) and ``fold_<k>.predictions.parquet``.
+
+    Methods are compared on the samples that all of them could predict; ``left_out`` counts the others.
+    """
+    import pandas as pd
+
+    from pkdot.evaluation.metrics import Metrics
+
+    samples = Samples.load(manifest)
+    files = _prediction_files(teachers, students, params)
+    name = f"fold_{params.fold}"
+    with job(__name__, out, params, inputs=[manifest, *files.values()], record=name) as scratch:
+        tables = []
+        for (method, seed), path in files.items():
+            table = pd.read_parquet(path)
+            tables.append(table.assign(fold=params.fold, seed=seed, method=method))
+        common = set.intersection(*(set(table["sample_id"]) for table in tables))
+        seen = set.union(*(set(table["sample_id"]) for table in tables))
+        scored: dict[str, dict] = {}
+        for position, table in enumerate(tables):
+            tables[position] = table = table[table["sample_id"].isin(common)]
+            method, seed = table["method"].iloc[0], int(table["seed"].iloc[0])
+            subjects = sorted(table["subject_id"].unique())
+            values = Metrics(table, subjects, params.task.kind, samples.classes).all()
+            scored.setdefault(method, {})[seed] = {key: _number(value) for key, value in values.items()}
+        first = ["fold", "seed", "method"]
+        everything = pd.concat(tables, ignore_index=True)
+        everything = everything[first + [column for column in everything if column not in first]]
+        everything.to_parquet(scratch / f"{name}.predictions.parquet", index=False)
+        described = {"fold": params.fold, "samples": len(common), "left_out": len(seen - common), "methods": scored}
+        write_json(scratch / f"{name}.json", described)
+
+
+def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dict[tuple[str, int], Path]:
+    files = {}
+    own = [f"modality_{name}" for name in params.modalities]
+    for seed in params.seeds:
+        for method in params.methods:
+            files[method, seed] = students / f"seed_{seed}" / method / "predictions.parquet"
+        for teacher in (CEILING, *own):
+            files[teacher, seed] = teachers / f"seed_{seed}" / teacher / "predictions.parquet"
+    return files
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def summarise(manifest: Path, folds: list[Path], out: Path, params: SummaryParams) -> None:
+    """Write ``predictions.parquet``, ``metrics.csv`` (fold, seed, method, metric, value) and ``summary.json``."""
+    import pandas as pd
+
+    samples = Samples.load(manifest)
+    tables = [path.with_name(f"{path.stem}.predictions.parquet") for path in folds]
+    with job(__name__, out, params, inputs=[manifest, *folds, *tables], record="summary") as scratch:
+        predictions = pd.concat([pd.read_parquet(path) for path in tables], ignore_index=True)
+        predictions.to_parquet(scratch / "predictions.parquet", index=False)
+        metrics = _tidy([read_json(path) for path in folds])
+        metrics.to_csv(scratch / "metrics.csv", index=False, lineterminator="\n")
+        write_json(scratch / "summary.json", _summary(predictions, metrics, samples, params))
+
+
+def _tidy(folds: list[dict]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [
+        (fold["fold"], int(seed), method, metric, value)
+        for fold in folds
+        for method, seeds in fold["methods"].items()
+        for seed, values in seeds.items()
+        for metric, value in values.items()
+    ]
+    table = pd.DataFrame(rows, columns=["fold", "seed", "method", "metric", "value"])
+    return table.sort_values(["fold", "seed", "method", "metric"], ignore_index=True)
+
+
+def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples, params: SummaryParams) -> dict:
+    from pkdot.evaluation.metrics import metric_names
+
+    methods = list(dict.fromkeys(predictions["method"]))
+    if FLOOR not in methods:
+        raise DataError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it to students.methods.")
+    names = metric_names(params.task.kind, list(samples.about["targets"]))
+    contest = _Contest(predictions, samples, params)
+    rows = []
+    for metric in names:
+        rows += contest.rows(metric, methods, metrics[metrics["metric"] == metric])
+    return {
+        "experiment": params.experiment,
+        "title": samples.about["title"],
+        "simulated": samples.about["simulated"],
+        "primary_metric": names[0],
+        "gap_closed": contest.gap_closed(names[0], methods),
+        "rows": rows,
+    }
+
+
+class _Contest:
+    """All methods on the same subjects, with the same resamples of them."""
+
+    def __init__(self, predictions: pd.DataFrame, samples: Samples, params: SummaryParams):
+        from pkdot.evaluation.metrics import Metrics
+        from pkdot.evaluation.statistics import bootstrap_weights
+
+        subjects = sorted(predictions["subject_id"].unique())
+        weights = bootstrap_weights(len(subjects), params.evaluation.bootstrap, params.evaluation.seed)
+        self.seed, self.subjects = params.evaluation.seed, len(subjects)
+        whole: dict[str, list] = {}
+        for (method, _), table in predictions.groupby(["method", "seed"]):
+            scorer = Metrics(table, subjects, params.task.kind, samples.classes)
+            whole.setdefault(method, []).append((scorer.all(), scorer(weights), scorer.by_subject()))
+        self.value, self.resampled, self.by_subject = (
+            {method: _mean_of([run[i] for run in runs]) for method, runs in whole.items()} for i in range(3)
+        )
+
+    def rows(self, metric: str, methods: list[str], folds: pd.DataFrame) -> list[dict]:
+        """One row a method, Holm-corrected over the methods that are compared to the floor."""
+        from pkdot.evaluation.statistics import holm
+
+        rows = [self._row(metric, method, folds[folds["method"] == method]) for method in methods]
+        compared = [row for row in rows if row["method"] != FLOOR]
+        for row, corrected in zip(compared, holm([row["p"] for row in compared]), strict=True):
+            row["p_holm"] = corrected
+        return rows
+
+    def _row(self, metric: str, method: str, folds: pd.DataFrame) -> dict:
+        from pkdot.evaluation.statistics import interval, paired_test
+
+        per_fold = folds.groupby("fold")["value"].mean()
+        error = float(per_fold.std(ddof=1) / np.sqrt(len(per_fold))) if len(per_fold) > 1 else None
+        low, high = interval(self.resampled[method][metric])
+        row = {
+            "method": method,
+            "metric": metric,
+            "mean": float(self.value[method][metric]),
+            "se": error,
+            "ci_low": low,
+            "ci_high": high,
+            "n_subjects": self.subjects,
+            **dict.fromkeys(("diff", "diff_ci_low", "diff_ci_high", "p", "p_holm")),
+        }
+        if method == FLOOR:
+            return row
+        gain = self.resampled[method][metric] - self.resampled[FLOOR][metric]
+        row["diff"] = row["mean"] - float(self.value[FLOOR][metric])
+        row["diff_ci_low"], row["diff_ci_high"] = interval(gain)
+        row["p"] = paired_test(self.by_subject[method][metric] - self.by_subject[FLOOR][metric], self.seed)
+        return row
+
+    def gap_closed(self, metric: str, methods: list[str]) -> list[dict]:
+        """Share of the gap between floor and ceiling that each student closes, with its interval over subjects.
+
+        The interval is None where the gap itself is not apart from zero, since the share is then not defined.
+        """
+        from pkdot.evaluation.statistics import interval
+
+        floor, ceiling = self.resampled[FLOOR][metric], self.resampled[CEILING][metric]
+        gap = self.value[CEILING][metric] - self.value[FLOOR][metric]
+        low, high = interval(ceiling - floor)
+        apart = low > 0 or high < 0
+        shares = []
+        for method in methods:
+            if method in (FLOOR, CEILING) or method.startswith("modality_"):
+                continue
+            share = float((self.value[method][metric] - self.value[FLOOR][metric]) / gap) if apart else None
+            ends = interval((self.resampled[method][metric] - floor) / (ceiling - floor)) if apart else (None, None)
+            shares.append({"method": method, "share": share, "ci_low": ends[0], "ci_high": ends[1]})
+        return shares
+
+
+def _mean_of(runs: list[dict]) -> dict:
+    """Mean over seeds of dictionaries of numbers or arrays."""
+    return {name: np.mean([run[name] for run in runs], axis=0) for name in runs[0]}

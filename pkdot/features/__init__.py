@@ -1,0 +1,1 @@
+"""Features: raw files -> arrays, sharded by subject and memory-mapped."""

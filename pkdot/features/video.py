@@ -1,0 +1,156 @@
+"""Frames of a video at given times, decoding no more than they need; folders of crops are read alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+from pkdot.errors import DataError
+
+CROPS_RATE = 30.0  # frames a second that a folder of numbered images counts as
+NEAR = 0.75  # frame intervals; a time farther than this from every frame has none
+
+
+class Frames(ABC):
+    """A sequence of frames.
+
+    Attributes
+    ----------
+    times : ndarray, shape (n,)
+        Seconds since the first frame, increasing.
+    rate : float
+        Frames a second.
+    """
+
+    times: np.ndarray
+    rate: float
+
+    @abstractmethod
+    def read(self, numbers: list[int]) -> list[np.ndarray | None]:
+        """Frames by their numbers, each (height, width, 3) uint8 RGB, or None where one cannot be decoded."""
+
+    def at(self, times: np.ndarray) -> list[np.ndarray | None]:
+        """The frame nearest to each time; None where the video has none within 3/4 of a frame's duration."""
+        after = np.clip(np.searchsorted(self.times, times), 1, max(1, len(self.times) - 1))
+        nearer = np.abs(times - self.times[after - 1]) <= np.abs(times - self.times[after % len(self.times)])
+        numbers = np.where(nearer, after - 1, after % len(self.times))
+        here = np.abs(self.times[numbers] - times) * self.rate <= NEAR
+        found = iter(self.read(sorted(set(numbers[here].tolist()))))
+        frames = {number: next(found) for number in sorted(set(numbers[here].tolist()))}
+        return [frames[number] if near else None for number, near in zip(numbers.tolist(), here, strict=True)]
+
+
+def open_frames(path: Path) -> Frames:
+    """A video file, or a folder of crops named by their frame's number, counted from 1.
+
+    Raises
+    ------
+    DataError
+        There is no such file, or it holds no video that can be read.
+    """
+    return Crops(path) if path.is_dir() else Video(path)
+
+
+class Crops(Frames):
+    """A folder of images such as ``00001.jpg``; a number that is missing is a missing frame."""
+
+    def __init__(self, path: Path):
+        self.rate = CROPS_RATE
+        self.paths = sorted((p for p in path.iterdir() if p.stem.isdecimal()), key=lambda p: int(p.stem))
+        if not self.paths:
+            raise DataError(f"{path}: no image is named by a frame's number, such as 00001.jpg")
+        self.times = (np.array([int(p.stem) for p in self.paths]) - 1) / self.rate
+
+    def read(self, numbers: list[int]) -> list[np.ndarray | None]:
+        import cv2
+
+        images = (cv2.imread(str(self.paths[number]), cv2.IMREAD_COLOR) for number in numbers)
+        return [None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images]
+
+
+class Video(Frames):
+    """A video file. Its packets are listed first, so that frames that no wanted one needs are skipped."""
+
+    def __init__(self, path: Path):
+        import av
+
+        self.path = path
+        try:
+            self._container = av.open(str(path))
+        except (av.FFmpegError, OSError) as error:
+            raise DataError(f"{path}: not a readable video ({error.strerror})") from error
+        if not self._container.streams.video:
+            raise DataError(f"{path}: the file holds no video")
+        self._stream = self._container.streams.video[0]
+        self._stream.codec_context.thread_count = 1  # jobs run side by side, one a core
+        self._counted = (
+            self._container.format.name == "avi"
+        )  # it stores no times, and frames come out in order
+        self._list()
+
+    def _list(self) -> None:
+        packets = [packet for packet in self._packets() if packet.size and not packet.is_discard]
+        if self._counted:
+            self._stamps = list(range(len(packets)))
+            seconds = 1 / float(self._stream.average_rate or 25)
+        else:
+            self._stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
+            self._keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
+            seconds = float(self._stream.time_base)
+        if not self._stamps:
+            raise DataError(f"{self.path}: the video has no frame")
+        self.times = (np.array(self._stamps) - self._stamps[0]) * seconds
+        self.rate = 1 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 25.0
+
+    def _packets(self):
+        import av
+
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                yield next(packets)
+            except (StopIteration, av.FFmpegError):  # a file that is cut off ends here
+                return
+
+    def read(self, numbers: list[int]) -> list[np.ndarray | None]:
+        stamps = [self._stamps[number] for number in numbers]
+        images: dict[int, np.ndarray] = {}
+        if stamps and not self._counted:
+            key = max((key for key in self._keys if key <= min(stamps)), default=None)
+            if key is not None:
+                self._container.seek(key, stream=self._stream)
+                images = self._decode(set(stamps))
+        if len(images) < len(set(stamps)):  # not every file can be entered in the middle
+            self._container.seek(0)
+            images |= self._decode(set(stamps) - images.keys())
+        return [images.get(stamp) for stamp in stamps]
+
+    def _decode(self, wanted: set[int]) -> dict[int, np.ndarray]:
+        """Decode on from here until all wanted frames are there, or the file ends.
+
+        After a damaged packet no frame counts before the next key frame: each may refer to what was lost.
+        """
+        import av
+
+        images: dict[int, np.ndarray] = {}
+        context, count, last, intact = self._stream.codec_context, -1, max(wanted), True
+        for packet in self._packets():
+            if not self._counted:
+                context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
+            intact |= packet.is_keyframe
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                intact = False
+                continue
+            for frame in frames:
+                count += 1
+                stamp = count if self._counted else frame.pts
+                if stamp in wanted and intact and not frame.is_corrupt:
+                    image = frame.to_ndarray(format="rgb24")
+                    images[stamp] = np.rot90(image, frame.rotation // 90) if frame.rotation else image
+                if stamp is not None and stamp >= last:
+                    return images
+        return images

@@ -1,0 +1,47 @@
+"""A window of a recording that lies in a .npy file (time, channels), resampled to a fixed length."""
+
+from __future__ import annotations
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.errors import DataError
+from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.params import Params
+
+
+class WindowOptions(Params):
+    """Options of ``window``."""
+
+    rate: float = Field(gt=0, description="rate of the recordings in Hz")
+    channels: int = Field(ge=1, description="channels of the recordings")
+    length: int = Field(ge=8, description="samples of a window after resampling")
+
+
+@register("window")
+class Window(Feature):
+    """Signals as they are, in their own unit: (channels, length)."""
+
+    Options = WindowOptions
+    dtype = "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (self.options.channels, self.options.length)
+
+    def extract(self, source: Source) -> Extracted:
+        try:
+            recording = np.load(source.path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, OSError, EOFError) as error:
+            raise DataError(f"{source.path}: is not a .npy array of numbers (time, channels)") from error
+        if recording.ndim != 2 or recording.shape[1] != self.options.channels:
+            raise DataError(f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})")
+        first, last = round(source.start * self.options.rate), round(source.stop * self.options.rate)
+        part = np.asarray(recording[first:last], dtype=np.float64)
+        if len(part) < 2 or last > len(recording):
+            raise DataError(f"{source.path}: ends before {source.stop:g} s; is features' rate right?")
+        if not np.isfinite(part).all():
+            row = first + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
+            raise DataError(f"{source.path}, row {row}: a value is not a finite number")
+        old, new = (np.linspace(0, 1, count) for count in (len(part), self.options.length))
+        return Extracted(np.stack([np.interp(new, old, channel) for channel in part.T]).astype(np.float32))

@@ -1,0 +1,41 @@
+"""Gated cross-attention, as PKDOT fuses (arXiv 2401.15489): attention runs over a sample's own tokens."""
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pkdot.fusion.base import Fusion, register
+from pkdot.params import Params
+
+
+class GatedCrossAttentionOptions(Params):
+    """Options of ``gated_cross_attention``."""
+
+    heads: int = Field(4, ge=1, description="attention heads; they divide the width")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout inside the blocks")
+
+
+@register("gated_cross_attention")
+class GatedCrossAttention(Fusion):
+    """Self-attention on each side, cross-attention both ways, then ``g * a_v + (1 - g) * a_p`` with a learned gate."""
+
+    Options = GatedCrossAttentionOptions
+
+    def __init__(self, prevalent, privileged, dim, options):
+        super().__init__(prevalent, privileged, dim, options)
+        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged))
+        self.own = nn.ModuleList(
+            nn.TransformerEncoderLayer(dim, options.heads, 2 * dim, options.dropout, batch_first=True) for _ in range(2)
+        )
+        self.cross = nn.ModuleList(
+            nn.MultiheadAttention(dim, options.heads, options.dropout, batch_first=True) for _ in range(2)
+        )
+        self.norm = nn.ModuleList(nn.LayerNorm(dim) for _ in range(2))
+        self.gate = nn.Linear(2 * dim, dim)
+
+    def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
+        v, p = (own(project(x)) for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True))
+        a_v = self.norm[0](v + self.cross[0](v, p, p, need_weights=False)[0])
+        a_p = self.norm[1](p + self.cross[1](p, v, v, need_weights=False)[0])
+        gate = torch.sigmoid(self.gate(torch.cat((a_v, a_p), dim=-1)))
+        return gate * a_v + (1 - gate) * a_p

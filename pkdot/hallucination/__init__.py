@@ -1,0 +1,1 @@
+"""Hallucination: prevalent tokens -> the privileged tokens that are not there."""

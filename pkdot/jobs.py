@@ -1,0 +1,131 @@
+"""What the workflow tells each job: the parameters of its stage, cut out of the experiment, and a hash of its code."""
+
+from __future__ import annotations
+
+from pkdot.config import Experiment
+from pkdot.datasets.base import DatasetChoice
+from pkdot.datasets.ingest import IngestParams
+from pkdot.datasets.prepare import PrepareParams
+from pkdot.evaluation.evaluate import FoldParams, SummaryParams
+from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
+from pkdot.hallucination.tnet import TNetParams
+from pkdot.params import Params, canonical
+from pkdot.provenance import code_hash
+from pkdot.reporting.report import ReportParams
+from pkdot.splits import SplitParams
+from pkdot.stages import STAGES
+from pkdot.training.encoder import EncoderParams
+from pkdot.training.student import StudentParams
+from pkdot.training.teacher import TeacherParams
+
+
+def job_params(verb: str, params: Params) -> str:
+    """One sorted line of JSON: the parameters of a job and the hash of the code that it runs."""
+    return canonical({"params": params.plain(), "code": code_hash(STAGES[verb].module, params)})
+
+
+def prepare(e: Experiment) -> PrepareParams:
+    """Of the data that the project makes itself."""
+    return PrepareParams(dataset=DatasetChoice(name=e.dataset.name), options=e.dataset.preparation().plain())
+
+
+def ingest(e: Experiment) -> IngestParams:
+    """Of ingestion."""
+    sources = {name: modality.source for name, modality in e.modalities.items()}
+    dataset = DatasetChoice(name=e.dataset.name, options=e.dataset.options)
+    return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources)
+
+
+def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
+    """Of one shard of one modality."""
+    return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards)
+
+
+def index(e: Experiment, modality: str) -> IndexParams:
+    """Of the index of one modality."""
+    return IndexParams(modality=modality)
+
+
+def ledger(e: Experiment) -> LedgerParams:
+    """Of the ledger."""
+    return LedgerParams()
+
+
+def splits(e: Experiment) -> SplitParams:
+    """Of the splits."""
+    return e.splits
+
+
+def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
+    """Of one encoder."""
+    e = e.for_fold(fold)
+    chosen = e.modalities[modality]
+    return EncoderParams(
+        modality=modality,
+        encoder=chosen.encoder,
+        training=chosen.training,
+        dim=e.embedding.dim,
+        tokens=e.embedding.tokens,
+        task=e.task,
+        fold=fold,
+        seed=e.embedding.seed,
+        compute=e.compute,
+    )
+
+
+def teachers(e: Experiment, fold: int) -> TeacherParams:
+    """Of the teachers of one fold."""
+    e = e.for_fold(fold)
+    return TeacherParams(
+        prevalent=e.of_role("prevalent"),
+        privileged=e.of_role("privileged"),
+        fusion=e.teacher.fusion,
+        dim=e.teacher.dim,
+        training=e.teacher.training,
+        tnet=TNetParams(hidden=e.tnet.hidden),
+        tnet_training=e.tnet.training,
+        task=e.task,
+        fold=fold,
+        seeds=e.seeds,
+        compute=e.compute,
+    )
+
+
+def students(e: Experiment, fold: int, method: str) -> StudentParams:
+    """Of the students of one method on one fold."""
+    e = e.for_fold(fold)
+    return StudentParams(
+        method=next(choice for choice in e.students.methods if choice.name == method),
+        candidates=e.students.candidates,
+        prevalent=e.of_role("prevalent"),
+        privileged=e.of_role("privileged"),
+        fusion=e.teacher.fusion,
+        dim=e.teacher.dim,
+        tnet=TNetParams(hidden=e.tnet.hidden, state=e.tnet.state, finetune=e.tnet.finetune),
+        training=e.students.training,
+        task=e.task,
+        fold=fold,
+        seeds=e.seeds,
+        compute=e.compute,
+    )
+
+
+def fold(e: Experiment, fold: int) -> FoldParams:
+    """Of the metrics of one fold."""
+    return FoldParams(
+        fold=fold,
+        seeds=e.seeds,
+        methods=[method.name for method in e.students.methods],
+        modalities=list(e.modalities),
+        task=e.task,
+    )
+
+
+def summary(e: Experiment, experiment: str) -> SummaryParams:
+    """Of the summary."""
+    return SummaryParams(experiment=experiment, task=e.task, evaluation=e.evaluation)
+
+
+def report(e: Experiment, experiment: str) -> ReportParams:
+    """Of the report, which shows the whole configuration."""
+    return ReportParams(experiment=experiment, configuration=e.plain())

@@ -1,0 +1,196 @@
+"""What made a file: every output folder carries a run.json, and every input is checked against its own.
+
+A job writes into a scratch folder beside its output. When it succeeds the files are moved into place, the record
+last; so a record always speaks of complete files, and a killed job leaves nothing that looks finished.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+from pkdot.errors import DataError
+from pkdot.files import read_json, sha256, write_json
+from pkdot.params import Params
+from pkdot.registry import modules_of
+
+PACKAGES = (
+    "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot", "snakemake"
+)  # fmt: skip
+
+
+def code_hash(module: str, params: Params) -> str:
+    """Hash of the source of a stage: its module, the plug-ins that ``params`` name, and all they import.
+
+    Only modules of this package count. The imports are read from the source, so nothing is imported.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted(_closure((module, *modules_of(params))).items()):
+        digest.update(f"{name} {_source_hash(path)}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _closure(modules: Iterable[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or (path := _source(name)) is None:
+            continue
+        found[name] = path
+        waiting += _imports(path)
+    return found
+
+
+@cache
+def _source(name: str) -> Path | None:
+    """Source file of a module of this package; None for what is not a module."""
+    root = Path(__file__).parent
+    parts = name.split(".")[1:]
+    for path in (root.joinpath(*parts).with_suffix(".py"), root.joinpath(*parts, "__init__.py")):
+        if path.is_file():
+            return path
+    return None
+
+
+@cache
+def _source_hash(path: Path) -> str:
+    return sha256(path)
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Names in this package that a module imports, anywhere in its source."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(name for name in names if name.split(".")[0] == "pkdot")
+
+
+def record_of(path: Path) -> Path:
+    """The record that speaks of a file: ``<stem>.run.json`` beside it, else the folder's ``run.json``."""
+    own = path.with_name(f"{path.name.split('.')[0]}.run.json")
+    return own if own.is_file() else path.with_name("run.json")
+
+
+def verified(path: Path) -> str:
+    """Check a file against the record of the job that wrote it and return its SHA-256.
+
+    Raises
+    ------
+    DataError
+        The file is missing, or its content is not what its record says.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file. Run the stage that writes it first.")
+    digest = sha256(path)
+    record = record_of(path)
+    if record.is_file():
+        known = read_json(record)
+        if known["outputs"].get(path.name) != digest:
+            raise DataError(
+                f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
+                f"Delete {known['marker']} and run again."
+            )
+    return digest
+
+
+@contextmanager
+def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), record: str = "run") -> Iterator[Path]:
+    """Run a stage: check its inputs, yield a scratch folder to write to, move the files to ``out``, keep a record.
+
+    Parameters
+    ----------
+    module : str
+        ``__name__`` of the stage, from which the hash of its code is made.
+    out : Path
+        The folder that the files are moved to.
+    params : Params
+        All that the stage was told.
+    inputs : iterable of Path
+        The files that it reads; each is checked against the record of its maker. The record's ``marker`` is a
+        file that the workflow knows, so that deleting it makes the job run again.
+    record : str
+        Stem of the record in ``out``; ``run`` where the folder belongs to one job. Folders below it have a
+        ``run.json`` of their own; ``folders`` says how many share the job's seconds.
+    """
+    started = time.time()
+    clock = time.monotonic()
+    digests = {str(path): verified(path) for path in sorted(set(inputs))}
+    scratch = _fresh_scratch(out, record)
+    try:
+        yield scratch
+        moved = _move(scratch, out)
+        marker = next((folder / name for folder, names in moved.items() for name in names if folder == out), out)
+        for folder, outputs in moved.items():
+            name = f"{record}.run.json" if folder == out and record != "run" else "run.json"
+            write_json(
+                folder / name,
+                {
+                    "stage": module,
+                    "params": params.plain(),
+                    "code": code_hash(module, params),
+                    "inputs": digests,
+                    "outputs": outputs,
+                    "versions": versions(),
+                    "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+                    "seconds": round(time.monotonic() - clock, 3),
+                    "folders": len(moved),
+                    "marker": str(marker),
+                    "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+                },
+            )
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _move(scratch: Path, out: Path) -> dict[Path, dict[str, str]]:
+    """Move files into place; return the hash of each, by folder and name."""
+    moved: dict[Path, dict[str, str]] = {}
+    for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
+        target = out / path.relative_to(scratch)
+        moved.setdefault(target.parent, {})[target.name] = sha256(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+    return moved
+
+
+def _fresh_scratch(out: Path, record: str) -> Path:
+    """An empty folder beside ``out``; what killed jobs left there is removed."""
+    prefix = f".{out.name}.{record}.partial-"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for left in out.parent.glob(f"{prefix}*"):
+        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+            shutil.rmtree(left, ignore_errors=True)
+    scratch = out.parent / f"{prefix}{os.getpid()}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    return scratch
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on."""
+    found = {"python": sys.version.split()[0]}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,135 @@
+"""Plug-ins: one module each, found by its file name, so that adding one touches one file.
+
+A module of a family (encoders, fusion, distillation, features, datasets) becomes a plug-in by decorating one
+class with the family's registry: ``@register("sp", needs={"features"})``. Names are listed without importing.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field, model_validator
+
+from pkdot.errors import ConfigError
+from pkdot.params import Params
+
+
+class Registry:
+    """The plug-ins of one package.
+
+    Parameters
+    ----------
+    package : str
+        The package that holds the modules, such as ``pkdot.encoders``.
+    kind : str
+        What one of them is called in messages, such as ``encoder``.
+    """
+
+    def __init__(self, package: str, kind: str):
+        self.package = package
+        self.kind = kind
+        self._classes: dict[str, type] = {}
+
+    def __call__(self, name: str, **declared: Any):
+        """Decorate the class of a plug-in; ``declared`` become its class attributes."""
+
+        def decorate(cls: type) -> type:
+            cls.name = name
+            for key, value in declared.items():
+                setattr(cls, key, value)
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def names(self) -> list[str]:
+        """Names of all plug-ins, sorted; nothing is imported."""
+        root = Path(importlib.util.find_spec(self.package).submodule_search_locations[0])
+        return sorted(path.stem for path in root.glob("*.py") if _registered_name(path) == path.stem)
+
+    def module(self, name: str) -> str:
+        """Dotted name of the module that holds a plug-in.
+
+        Raises
+        ------
+        ConfigError
+            There is no such plug-in; the message names the closest one.
+        """
+        known = self.names()
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+            raise ConfigError(f"there is no {self.kind} '{name}'. {hint}")
+        return f"{self.package}.{name}"
+
+    def load(self, name: str) -> type:
+        """Import the module of a plug-in and return its class."""
+        importlib.import_module(self.module(name))
+        return self._classes[name]
+
+
+@cache
+def _registered_name(path: Path) -> str | None:
+    """The name under which a module registers a class, read from its source."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if not isinstance(node, ast.ClassDef):
+            continue
+        for call in node.decorator_list:
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "register" and call.args:
+                return ast.literal_eval(call.args[0])
+    return None
+
+
+class Choice(Params):
+    """A plug-in by name with its options, written ``cnn1d`` or ``{name: cnn1d, width: 32}``."""
+
+    family: ClassVar[Registry]
+
+    name: str = Field(description="name of the plug-in")
+    options: dict[str, Any] = Field({}, description="its options, where they differ from its defaults")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and not isinstance(value.get("options"), dict):
+            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        return value
+
+    @model_validator(mode="after")
+    def _known(self) -> Choice:
+        self.family.module(self.name)
+        return self
+
+    def load(self) -> tuple[type, Params]:
+        """Import the plug-in; return its class and its validated options."""
+        cls = self.family.load(self.name)
+        return cls, cls.Options(**self.options)
+
+
+def choices_of(value: Any) -> Iterator[Choice]:
+    """All choices of plug-ins in a parameter set, at any depth."""
+    if isinstance(value, Choice):
+        yield value
+    elif isinstance(value, Params):
+        for name in type(value).model_fields:
+            yield from choices_of(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from choices_of(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from choices_of(item)
+
+
+def modules_of(params: Params) -> list[str]:
+    """Dotted names of the modules of all plug-ins that a parameter set names."""
+    return [choice.family.module(choice.name) for choice in choices_of(params)]

@@ -1,0 +1,165 @@
+"""Splits: who is trained on, who makes the choices, who is tested on. No subject is on two sides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+
+from pkdot.data import Samples
+from pkdot.errors import ConfigError, DataError
+from pkdot.files import write_json
+from pkdot.params import Params
+from pkdot.provenance import job
+
+Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "clips_as_released"]
+
+
+class SplitParams(Params):
+    """Who is trained on, who makes the choices, who is tested on."""
+
+    scheme: Scheme = Field(
+        "leave_subjects_out",
+        description="leave_subjects_out (k folds), leave_one_subject_out, given (test_subjects), official (the owners' "
+        "split), or clips_as_released (folds over clips, which leak subjects: for comparison only)",
+    )
+    folds: int = Field(5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects")
+    test_subjects: list[str] = Field([], description="the test subjects of the scheme given")
+    validation_fraction: float = Field(
+        0.25, gt=0, lt=0.5, description="share of each training part's subjects that make the choices"
+    )
+    seed: int = Field(0, ge=0, description="seed of the order in which subjects are dealt to folds")
+
+    @model_validator(mode="after")
+    def _test_subjects_go_with_given(self) -> SplitParams:
+        if (self.scheme == "given") != bool(self.test_subjects):
+            raise ConfigError("splits.test_subjects goes with scheme: given, and that scheme needs it")
+        return self
+
+    @property
+    def fold_count(self) -> int:
+        """Number of folds."""
+        return 1 if self.scheme in ("given", "official") else self.folds
+
+
+def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
+    """Write ``splits.json``: the train, validation and test parts of every fold.
+
+    ``unit`` says what the lists hold: ids of subjects, or of samples for ``clips_as_released``.
+
+    Raises
+    ------
+    DataError
+        Too few subjects for the folds, unknown test subjects, or a class that no training part holds.
+    """
+    samples = Samples.load(manifest)
+    by_clip = params.scheme == "clips_as_released"
+    units = _units(samples, by_clip)
+    rng = np.random.default_rng(params.seed)
+    folds = []
+    for test, validation in _test_parts(units, params, rng):
+        rest = units[~units.index.isin(test)]
+        if by_clip:
+            validation = test  # as released: the test fold makes the choices
+        elif not validation:
+            validation = _deal(rest, max(2, round(1 / params.validation_fraction)), rng)[0]
+        train = [unit for unit in rest.index if unit not in set(validation)]
+        folds.append({"train": sorted(train), "validation": sorted(validation), "test": sorted(test)})
+    _check(folds, samples, "sample" if by_clip else "subject", manifest)
+    with job(__name__, out, params, inputs=[manifest], record="splits") as scratch:
+        write_json(
+            scratch / "splits.json",
+            {
+                "scheme": params.scheme,
+                "seed": params.seed,
+                "unit": "sample" if by_clip else "subject",
+                "folds": folds,
+            },
+        )
+
+
+def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
+    """A row for each subject (or sample): its group, its owners' part, and its count of each class."""
+    table, unit = samples.table, "sample_id" if by_clip else "subject_id"
+    units = table.groupby(unit).agg(group=("sample_id" if by_clip else "group_id", "first"))
+    if "official" in table:
+        units["official"] = table.groupby(unit)["official"].first()
+    if samples.classes:
+        counts = pd.crosstab(table[unit], table[next(iter(samples.about["targets"]))])
+    else:
+        counts = table.groupby(unit).size().to_frame("samples")
+    return units.join(counts.add_prefix("n_")).sort_index()
+
+
+def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generator):
+    """Pairs (test, validation) of lists of units; validation is empty where it is still to be drawn."""
+    if params.scheme == "leave_one_subject_out":
+        groups = [(list(members.index), []) for _, members in units.groupby("group")]
+        if len(groups) != params.folds:
+            raise DataError(
+                f"splits.scheme is leave_one_subject_out and splits.folds is {params.folds}, but the manifest has "
+                f"{len(groups)} subjects (or groups that must stay together). Set splits.folds to {len(groups)}."
+            )
+        return groups
+    if params.scheme == "given":
+        unknown = set(params.test_subjects) - set(units.index)
+        if unknown:
+            raise DataError(f"splits.test_subjects names {sorted(unknown)[0]!r}, which the manifest does not have; remove it.")
+        groups = set(units.loc[params.test_subjects, "group"])
+        return [(list(units.index[units["group"].isin(groups)]), [])]
+    if params.scheme == "official":
+        return [(_official_test(units), [])]
+    return [(part, []) for part in _deal(units, params.folds, rng)]
+
+
+def _official_test(units: pd.DataFrame) -> list[str]:
+    """The owners' test part, or their validation part where the test part is not public."""
+    if "official" not in units:
+        raise DataError("splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out.")
+    for part in ("test", "validation"):
+        chosen = units.index[units["official"] == part]
+        if len(chosen):
+            return list(chosen)
+    raise DataError("splits.scheme is official, but every sample lies in the owners' training part.")
+
+
+def _deal(units: pd.DataFrame, parts: int, rng: np.random.Generator) -> list[list[str]]:
+    """Deal groups to parts, the largest first, each to the part that it leaves most balanced in classes."""
+    counts = [column for column in units if column.startswith("n_")]
+    groups = units.groupby("group")[counts].sum()
+    if len(groups) < parts:
+        raise DataError(
+            f"the splits need {parts} parts, but there are {len(groups)} subjects (or groups that must stay together). "
+            f"Set splits.folds to {max(len(groups), 2)} or fewer, or add subjects."
+        )
+    order = rng.permutation(len(groups))
+    order = order[np.argsort(-groups.sum(axis=1).to_numpy()[order], kind="stable")]
+    sizes = groups.to_numpy(dtype=float)
+    goal = sizes.sum(axis=0) / parts
+    load = np.zeros((parts, len(counts)))
+    members: list[list[str]] = [[] for _ in range(parts)]
+    for group in order:
+        empty_first = [len(part) for part in members]
+        cost = (((load + sizes[group] - goal) ** 2) - (load - goal) ** 2).sum(axis=1)
+        best = min(range(parts), key=lambda part: (round(cost[part], 9), empty_first[part]))
+        load[best] += sizes[group]
+        members[best].append(groups.index[group])
+    return [list(units.index[units["group"].isin(part)]) for part in members]
+
+
+def _check(folds: list[dict], samples: Samples, unit: str, manifest: Path) -> None:
+    target = next(iter(samples.about["targets"]))
+    for number, fold in enumerate(folds):
+        for part in ("train", "validation", "test"):
+            rows = samples.rows(fold[part], unit)
+            if not len(rows):
+                raise DataError(f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects.")
+            missing = set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
+            if missing:
+                raise DataError(
+                    f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "
+                    "add subjects or remove the class from dataset.classes."
+                )

@@ -1,0 +1,141 @@
+"""Tasks: what is predicted, how it is trained and how a choice is scored.
+
+Every network ends in fused features (B, T, D) over T tokens. A task of classes averages the tokens, so that one row
+is a sample; a task over sequences keeps them, so that one row is a token with a value for each of its frames.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.params import Params
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pkdot.data import Samples
+
+
+class TaskParams(Params):
+    """What is predicted."""
+
+    kind: Literal["classification", "ordinal", "regression"] = Field(
+        "classification", description="classes, ordered classes, or real numbers for every frame of a sequence"
+    )
+    loss: Literal["cross_entropy", "ordinal", "ccc", "mse"] = Field(
+        "cross_entropy",
+        description="cross_entropy; ordinal (cross-entropy plus the squared earth mover's distance between cumulative "
+        "probabilities); ccc (1 - concordance correlation); mse",
+    )
+
+
+class Task:
+    """A task on given samples.
+
+    Attributes
+    ----------
+    outputs : int
+        Numbers that a head gives for each row.
+    """
+
+    def __init__(self, params: TaskParams, samples: Samples):
+        self.params = params
+        self.names = list(samples.about["targets"])
+        self.regression = params.kind == "regression"
+        table = samples.table
+        if self.regression:
+            # (samples, tokens, frames, targets); NaN where a frame has no valid annotation
+            columns = [np.stack([np.stack(cell) for cell in table[name]]) for name in self.names]
+            self.targets = np.stack(columns, axis=-1).astype(np.float32)
+            self.outputs = int(np.prod(self.targets.shape[2:]))
+        else:
+            self.classes = samples.classes
+            order = {name: number for number, name in enumerate(self.classes)}
+            self.targets = table[self.names[0]].map(order).to_numpy(dtype=np.int64)
+            self.outputs = len(self.classes)
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
+        return tokens.flatten(0, 1) if self.regression else tokens.mean(dim=1)
+
+    def rows_per_sample(self, tokens: int) -> int:
+        """Rows that a sample of so many tokens makes."""
+        return tokens if self.regression else 1
+
+    def target(self, rows: np.ndarray) -> Tensor:
+        """Targets of samples: classes (B,), or values (B * T, frames * targets) with NaN where there is none."""
+        import torch
+
+        chosen = torch.from_numpy(self.targets[rows])
+        return chosen.flatten(0, 1).flatten(1) if self.regression else chosen
+
+    def loss(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Training loss of a batch of rows."""
+        from torch.nn.functional import cross_entropy
+
+        if self.params.loss == "cross_entropy":
+            return cross_entropy(logits, target)
+        if self.params.loss == "ordinal":
+            return cross_entropy(logits, target) + squared_emd(logits, target)
+        values, truth = (x.reshape(-1, len(self.names)) for x in (logits, target))
+        losses = [_loss_of(self.params.loss, values[:, i], truth[:, i]) for i in range(len(self.names))]
+        return sum(losses) / len(losses)
+
+    def score(self, logits: Tensor, target: Tensor) -> float:
+        """The number that choices are made by, higher is better: balanced accuracy, -MAE of the levels, or mean CCC."""
+        if self.regression:
+            values, truth = (x.double().reshape(-1, len(self.names)) for x in (logits, target))
+            return float(np.mean([float(ccc(values[:, i], truth[:, i])) for i in range(len(self.names))]))
+        predicted = logits.argmax(dim=1)
+        if self.params.kind == "ordinal":
+            return -float((predicted - target).abs().double().mean())
+        hits = (predicted == target).double()
+        return float(np.mean([float(hits[target == c].mean()) for c in target.unique()]))
+
+
+def squared_emd(logits: Tensor, target: Tensor) -> Tensor:
+    """Squared earth mover's distance between ordered classes (Hou, Yu and Samaras 2016, arXiv 1611.05916, eq. 5).
+
+    Parameters
+    ----------
+    logits : Tensor, shape (B, C)
+    target : Tensor of int, shape (B,)
+
+    Returns
+    -------
+    Tensor, scalar, >= 0
+        Mean over the batch; zero when all probability lies on the target.
+    """
+    from torch.nn.functional import one_hot
+
+    cumulative = logits.softmax(dim=1).cumsum(dim=1)
+    return (cumulative - one_hot(target, logits.shape[1]).cumsum(dim=1)).square().sum(dim=1).mean()
+
+
+def ccc(prediction: Tensor, target: Tensor) -> Tensor:
+    """Concordance correlation (Lin 1989) over the entries whose target is not NaN; 0 where there are fewer than two.
+
+    Parameters
+    ----------
+    prediction, target : Tensor, shape (N,)
+
+    Returns
+    -------
+    Tensor, scalar in [-1, 1]
+    """
+    valid = ~target.isnan()
+    x, y = prediction[valid], target[valid]
+    if x.numel() < 2:
+        return prediction.sum() * 0
+    dx, dy = x - x.mean(), y - y.mean()
+    return 2 * (dx * dy).mean() / (dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square() + 1e-12)
+
+
+def _loss_of(kind: str, values: Tensor, truth: Tensor) -> Tensor:
+    valid = ~truth.isnan()
+    if kind == "mse":
+        return (values[valid] - truth[valid]).square().sum() / max(1, int(valid.sum()))
+    return 1 - ccc(values, truth)

@@ -1,0 +1,1 @@
+"""Training: one plain loop, and the stages that use it: encoders, teacher, students."""

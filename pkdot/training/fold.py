@@ -1,0 +1,90 @@
+"""One fold's samples, targets and frozen embeddings, as the teacher and the students see them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pkdot.data import Samples
+from pkdot.files import read_json
+from pkdot.tasks import Task, TaskParams
+
+
+class Fold:
+    """The parts of a fold over samples with every modality, and their embeddings.
+
+    Training and validation use the samples that have all modalities, the same ones for teacher and students. The test
+    part keeps the samples that have the prevalent modalities, since a student needs no other.
+
+    Attributes
+    ----------
+    prevalent, privileged : Tensor, shape (samples, T, P) and (samples, T, Q)
+        Embeddings of either side, modalities side by side; NaN where a sample lacks one.
+    train, validation, test : ndarray of int
+        Rows of the manifest.
+    """
+
+    def __init__(
+        self,
+        manifest: Path,
+        splits: Path,
+        embeddings: dict[str, Path],
+        prevalent: list[str],
+        privileged: list[str],
+        number: int,
+        task: TaskParams,
+        device: torch.device,
+    ):
+        self.samples = Samples.load(manifest)
+        self.task = Task(task, self.samples)
+        self.device = device
+        self.modalities = {
+            name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device) for name, path in embeddings.items()
+        }
+        self.prevalent, self.privileged = (
+            torch.cat([self.modalities[name] for name in names], dim=-1) for names in (prevalent, privileged)
+        )
+        described = read_json(splits)
+        parts = described["folds"][number]
+        seen, full = self._complete(self.prevalent), self._complete(self.prevalent) & self._complete(self.privileged)
+        rows = {part: self.samples.rows(parts[part], described["unit"]) for part in ("train", "validation", "test")}
+        self.train, self.validation = (rows[part][full[rows[part]]] for part in ("train", "validation"))
+        self.test = rows["test"][seen[rows["test"]]]
+        self.complete = full
+
+    @staticmethod
+    def _complete(embeddings: Tensor) -> np.ndarray:
+        return ~embeddings.isnan().any(dim=2).any(dim=1).cpu().numpy()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a sample."""
+        return self.prevalent.shape[1]
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """Targets of all samples, on the device: one entry a sample."""
+        return torch.from_numpy(self.task.targets).to(self.device)
+
+    def index(self, rows: np.ndarray) -> Tensor:
+        """Rows as a tensor on the device."""
+        return torch.from_numpy(rows).to(self.device)
+
+    def target(self, index: Tensor) -> Tensor:
+        """Targets of a batch, one a row of the networks' outputs."""
+        chosen = self.targets[index]
+        return chosen.flatten(0, 1).flatten(1) if self.task.regression else chosen
+
+    def numbers(self, index: Tensor) -> Tensor:
+        """Numbers of the networks' output rows in the whole data set."""
+        per = self.task.rows_per_sample(self.tokens)
+        return (index[:, None] * per + torch.arange(per, device=self.device)).flatten()
+
+
+def embedding_paths(paths: list[Path]) -> dict[str, Path]:
+    """Modality -> its embeddings.npy; the folder is named after the modality."""
+    return {path.parent.name: path for path in paths}

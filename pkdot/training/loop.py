@@ -1,0 +1,183 @@
+"""The training loop. It knows a step and a score, and nothing of methods, modalities or tasks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from pkdot.params import Params
+
+
+class ComputeParams(Params):
+    """Where tensors live."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
+    threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result, so not left to chance")
+
+
+class TrainingParams(Params):
+    """How one network is trained."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training part")
+    batch_size: int = Field(64, ge=2, description="samples a step")
+    learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule of AdamW")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay of AdamW")
+
+
+Step = Callable[[np.ndarray, torch.Generator], Tensor]
+Score = Callable[[], tuple[float, float]]
+
+
+def prepare(params: ComputeParams) -> torch.device:
+    """Fix threads and algorithms so that equal seeds give equal bits; return the device."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(params.threads)
+    torch.use_deterministic_algorithms(True)
+    if params.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(params.device)
+
+
+def seed_of(*parts: int) -> int:
+    """One seed from several numbers (a seed, a fold, an epoch), so that every purpose draws apart."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
+
+
+def fit(
+    module: nn.Module,
+    step: Step,
+    score: Score,
+    rows: np.ndarray,
+    params: TrainingParams,
+    seed: int,
+    device: torch.device,
+    checkpoint: Path | None = None,
+) -> list[dict]:
+    """Train a module and leave it with the weights of its best epoch on the validation part.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Its parameters that require a gradient are trained.
+    step : callable (rows, generator) -> Tensor
+        Loss of a batch of manifest rows.
+    score : callable () -> (float, float)
+        The validation score to choose the epoch by and, for ties, a second one; higher is better.
+    rows : ndarray of int
+        The training rows.
+    seed : int
+        Seed of order, augmentation and dropout; each epoch draws its own from it, so that a resumed run is the same.
+    checkpoint : Path, optional
+        Where the state after each epoch is kept; a training that was interrupted continues from there.
+
+    Returns
+    -------
+    list of dict
+        One entry an epoch: epoch, loss, score, tie (the second score), learning_rate.
+    """
+    trained = [p for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, params.learning_rate, weight_decay=params.weight_decay, fused=True)
+    steps = max(1, len(rows) // params.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _cosine(s / (steps * params.epochs)))
+    keeper = _Keeper(module, optimiser, schedule, checkpoint)
+    history = keeper.resume()
+    for epoch in range(len(history), params.epochs):
+        torch.manual_seed(seed_of(seed, epoch))
+        generator = torch.Generator().manual_seed(seed_of(seed, epoch, 1))
+        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+        module.train()
+        total = 0.0
+        for batch in np.array_split(order, steps):
+            optimiser.zero_grad(set_to_none=True)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                loss = step(batch, generator)
+            loss.backward()
+            nn.utils.clip_grad_norm_(trained, 5.0)
+            optimiser.step()
+            schedule.step()
+            total += float(loss.detach())
+        module.eval()
+        with torch.no_grad():
+            first, second = score()
+        rate = optimiser.param_groups[0]["lr"]
+        history.append(
+            {"epoch": epoch, "loss": total / steps, "score": first, "tie": second, "learning_rate": rate}
+        )
+        keeper.keep(history)
+    return keeper.finish(history)
+
+
+def _cosine(progress: float) -> float:
+    """Warm up over the first tenth, then fall to zero along a cosine."""
+    return progress / 0.1 if progress < 0.1 else 0.5 * (1 + np.cos(np.pi * min(1.0, (progress - 0.1) / 0.9)))
+
+
+class _Keeper:
+    """Keeps the best weights, and all that an interrupted training needs to go on, as safetensors."""
+
+    def __init__(self, module, optimiser, schedule, checkpoint: Path | None):
+        self.module, self.optimiser, self.schedule, self.checkpoint = module, optimiser, schedule, checkpoint
+        self.best: dict[str, Tensor] = {}
+
+    def keep(self, history: list[dict]) -> None:
+        rank = [(entry["score"], entry["tie"]) for entry in history]
+        if rank[-1] >= max(rank):  # the later of equals: it has seen more
+            self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
+        if self.checkpoint is not None:
+            self._save(history)
+
+    def finish(self, history: list[dict]) -> list[dict]:
+        self.module.load_state_dict(self.best)
+        if self.checkpoint is not None:
+            self.checkpoint.unlink(missing_ok=True)
+        return history
+
+    def _save(self, history: list[dict]) -> None:
+        import json
+
+        from safetensors.torch import save_file
+
+        from pkdot.files import replacing
+
+        tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
+        with replacing(self.checkpoint) as beside:
+            save_file(tensors, beside, metadata={"history": json.dumps(history)})
+
+    def resume(self) -> list[dict]:
+        """Load the last checkpoint, if there is one, and return its history."""
+        import json
+
+        from safetensors import safe_open
+
+        if self.checkpoint is None or not self.checkpoint.is_file():
+            return []
+        with safe_open(self.checkpoint, framework="pt") as file:
+            history = json.loads(file.metadata()["history"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        self.module.load_state_dict(_under("module.", tensors))
+        self.best = _under("best.", tensors)
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under("optimiser.", tensors).items():
+            number, _, key = name.partition(".")
+            states.setdefault(int(number), {})[key] = value
+        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": states})
+        steps = int(next(iter(states.values()))["step"])
+        self.schedule.last_epoch = steps
+        for group, rate in zip(self.optimiser.param_groups, [history[-1]["learning_rate"]], strict=True):
+            group["lr"] = rate
+        return history
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,194 @@
+"""The student stage: one method on one fold, all seeds; its options are chosen on the validation subjects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.distillation.base import MethodChoice
+from pkdot.files import write_json
+from pkdot.fusion.base import FusionChoice
+from pkdot.hallucination.tnet import TNetParams
+from pkdot.params import Params
+from pkdot.provenance import job
+from pkdot.tasks import TaskParams
+from pkdot.training.loop import ComputeParams, TrainingParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pkdot.networks import Outputs
+    from pkdot.training.fold import Fold
+
+
+class StudentParams(Params):
+    """One method on one fold."""
+
+    method: MethodChoice = Field(description="what trains the student, and its options")
+    candidates: int = Field(ge=1, description="how many option sets every method may choose from")
+    prevalent: list[str] = Field(min_length=1, description="modalities that are there at test time")
+    privileged: list[str] = Field(min_length=1, description="modalities that are there while training only")
+    fusion: FusionChoice = Field(description="how the student fuses, as the teacher does")
+    dim: int = Field(ge=2, description="width of the fused features")
+    tnet: TNetParams = Field(description="the T-Net")
+    training: TrainingParams = Field(description="how the students are trained")
+    task: TaskParams = Field(description="what is predicted")
+    fold: int = Field(ge=0, description="number of the fold")
+    seeds: list[int] = Field(min_length=1, description="seeds; one student each")
+    compute: ComputeParams = Field(description="where tensors live")
+
+
+def train_students(
+    manifest: Path, splits: Path, embeddings: list[Path], teachers: Path, out: Path, params: StudentParams
+) -> None:
+    """Write ``seed_<s>/<method>/`` with weights, predictions.parquet, history.csv and metrics.json.
+
+    ``<method>.json`` says what was chosen, and from what.
+
+    Every candidate is trained with every seed; the one with the best mean validation score is kept. The test part
+    is looked at once, by the students that were chosen.
+    """
+    from pkdot.training.fold import Fold, embedding_paths
+    from pkdot.training.loop import prepare
+
+    device = prepare(params.compute)
+    inputs = [manifest, splits, *embeddings, *_teacher_files(teachers, params)]
+    with job(__name__, out, params, inputs=inputs, record=params.method.name) as scratch:
+        paths = embedding_paths(embeddings)
+        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        teacher = {seed: _TeacherOutputs(fold, teachers / f"seed_{seed}", params) for seed in params.seeds}
+        cls, options = params.method.load()
+        tried = []
+        for candidate in cls.candidates(options, params.candidates):
+            runs = [_Run(fold, teacher[seed], params, cls, candidate, seed) for seed in params.seeds]
+            scores = np.mean([run.train() for run in runs], axis=0)
+            tried.append((tuple(scores), candidate, runs))
+        best = max(range(len(tried)), key=lambda i: tried[i][0])
+        choice = {
+            "chosen": tried[best][1].plain(),
+            "candidates": [{"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried],
+        }
+        for run in tried[best][2]:
+            run.write(scratch / f"seed_{run.seed}" / params.method.name, choice)
+        write_json(scratch / f"{params.method.name}.json", choice)
+
+
+def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
+    """What a student reads of its teachers."""
+    names = ["teacher", *(f"modality_{name}" for name in (*params.prevalent, *params.privileged))]
+    files = [f"seed_{seed}/{name}/outputs.npy" for seed in params.seeds for name in names]
+    files += [f"seed_{seed}/tnet/weights.safetensors" for seed in params.seeds]
+    return [teachers / file for file in files]
+
+
+class _Run:
+    """One training: a candidate and a seed."""
+
+    def __init__(self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int):
+        import torch
+
+        from pkdot.distillation.base import Context
+        from pkdot.training.loop import seed_of
+
+        self.fold, self.teacher, self.params, self.seed = fold, teacher, params, seed
+        widths = {name: values.shape[-1] for name, (values, _) in self.teacher.modalities.items()}
+        context = Context(
+            task=fold.task,
+            prevalent=fold.prevalent.shape[-1],
+            privileged=fold.privileged.shape[-1],
+            dim=params.dim,
+            fusion=params.fusion,
+            hidden=params.tnet.hidden,
+            rows=len(fold.samples) * fold.task.rows_per_sample(fold.tokens),
+            modalities=widths,
+        )
+        self.start = seed_of(seed, params.fold, 8)  # the same for all methods: equal initial weights
+        torch.manual_seed(self.start)
+        self.distiller = cls(context, candidate)
+        torch.manual_seed(self.start)
+        self.network = self.distiller.student()
+        self._take_tnet()
+        self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
+
+    def _take_tnet(self) -> None:
+        from safetensors.torch import load_file
+
+        tnet = getattr(self.network, "tnet", None)
+        if tnet is None:
+            return
+        if self.params.tnet.state == "trained":
+            tnet.load_state_dict(load_file(self.teacher.tnet))
+        tnet.requires_grad_(self.params.tnet.finetune)
+
+    def train(self) -> tuple[float, float]:
+        """Train; return the validation score and the one for ties."""
+        from pkdot.training.loop import fit
+
+        self.history = fit(
+            self.both, self._step, self._score, self.fold.train, self.params.training, self.start, self.fold.device
+        )
+        best = max(self.history, key=lambda entry: (entry["score"], entry["tie"]))
+        return best["score"], best["tie"]
+
+    def _step(self, rows: np.ndarray, generator):
+        index = self.fold.index(rows)
+        target, numbers = self.fold.target(index), self.fold.numbers(index)
+        said = self.network(self.fold.prevalent[index]).known(target, numbers)
+        return self.distiller.loss(said, self.teacher.outputs(index).known(target, numbers))
+
+    def _score(self) -> tuple[float, float]:
+        index = self.fold.index(self.fold.validation)
+        logits, target = self._predict(index).logits.float(), self.fold.target(index)
+        return self.fold.task.score(logits, target), -float(self.fold.task.loss(logits, target))
+
+    def _predict(self, index) -> Outputs:
+        return self.network(self.fold.prevalent[index])
+
+    def write(self, folder: Path, choice: dict) -> None:
+        """Write the student, what it says of the test part, and how it was chosen."""
+        import pandas as pd
+        from safetensors.torch import save_file
+
+        from pkdot.training.predictions import prediction_table
+
+        folder.mkdir(parents=True)
+        weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+        save_file(weights, folder / "weights.safetensors")
+        prediction_table(self.fold, self._predict).to_parquet(folder / "predictions.parquet", index=False)
+        pd.DataFrame(self.history).to_csv(folder / "history.csv", index=False)
+        write_json(folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())})
+
+
+class _TeacherOutputs:
+    """What the frozen teachers of one seed say of every sample, read from their outputs.npy."""
+
+    def __init__(self, fold: Fold, folder: Path, params: StudentParams):
+        self.fold = fold
+        self.tnet = folder / "tnet" / "weights.safetensors"
+        self.joint = self._read(folder / "teacher", params.dim)
+        names = (*params.prevalent, *params.privileged)
+        self.modalities = {name: self._read(folder / f"modality_{name}", params.dim) for name in names}
+
+    def _read(self, folder: Path, dim: int):
+        import torch
+
+        values = torch.from_numpy(np.load(folder / "outputs.npy", allow_pickle=False)).to(self.fold.device)
+        return values[..., :dim], values[..., dim:]
+
+    def outputs(self, index) -> Outputs:
+        """Outputs of the joint teacher on a batch, with those of the teachers of single modalities."""
+        from pkdot.networks import Outputs
+
+        def of(pair):
+            features, logits = (x[index].flatten(0, 1) for x in pair)
+            return Outputs(logits, features)
+
+        said = of(self.joint)
+        said.privileged = self.fold.task.pool(self.fold.privileged[index])
+        said.prevalent = self.fold.task.pool(self.fold.prevalent[index])
+        said.modalities = {name: of(pair) for name, pair in self.modalities.items()}
+        return said

@@ -1,0 +1,177 @@
+"""The teacher stage: the joint teacher, a teacher for each modality, and T-Net, for all seeds of one fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.files import write_json
+from pkdot.fusion.base import FusionChoice
+from pkdot.hallucination.tnet import TNetParams
+from pkdot.params import Params
+from pkdot.provenance import job
+from pkdot.tasks import TaskParams
+from pkdot.training.loop import ComputeParams, TrainingParams
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+    from pkdot.training.fold import Fold
+
+
+class TeacherParams(Params):
+    """The teachers and the T-Nets of one fold."""
+
+    prevalent: list[str] = Field(min_length=1, description="modalities that are there at test time")
+    privileged: list[str] = Field(min_length=1, description="modalities that are there while training only")
+    fusion: FusionChoice = Field(description="how the teacher fuses")
+    dim: int = Field(ge=2, description="width of the fused features")
+    training: TrainingParams = Field(description="how the teachers are trained")
+    tnet: TNetParams = Field(description="the T-Net")
+    tnet_training: TrainingParams = Field(description="how T-Net is trained")
+    task: TaskParams = Field(description="what is predicted")
+    fold: int = Field(ge=0, description="number of the fold")
+    seeds: list[int] = Field(min_length=1, description="seeds; one teacher each")
+    compute: ComputeParams = Field(description="where tensors live")
+
+
+def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
+    """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs.npy, history.csv and metrics.json.
+
+    ``teachers.json`` holds all their metrics.
+
+    Each teacher also has the ``predictions.parquet`` of the test samples that have every modality.
+    ``outputs.npy`` of a teacher has shape (samples, rows, D + C): features, then logits, of each output row; NaN
+    where a sample lacks a modality. That of T-Net has shape (samples, T, Q): the hallucinated embeddings.
+    """
+    from pkdot.training.fold import Fold, embedding_paths
+    from pkdot.training.loop import prepare
+
+    device = prepare(params.compute)
+    paths = embedding_paths(embeddings)
+    with job(__name__, out, params, inputs=[manifest, splits, *embeddings], record="teachers") as scratch:
+        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        metrics: dict[str, dict] = {}
+        for seed in params.seeds:
+            for name, trained in _train(fold, params, seed):
+                _write(scratch / f"seed_{seed}" / name, trained)
+                metrics.setdefault(name, {})[seed] = trained.metrics
+        write_json(scratch / "teachers.json", metrics)
+
+
+@dataclass
+class _Trained:
+    network: nn.Module
+    history: list[dict]
+    outputs: np.ndarray
+    metrics: dict
+    predictions: pd.DataFrame | None = None
+
+
+def _train(fold: Fold, params: TeacherParams, seed: int):
+    from pkdot.networks import PrevalentStudent, Teacher
+
+    widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
+    inputs = {"teacher": ((fold.prevalent, fold.privileged), Teacher, (*widths, params.dim, params.fusion, fold.task))}
+    for name, values in fold.modalities.items():
+        inputs[f"modality_{name}"] = ((values,), PrevalentStudent, (values.shape[-1], params.dim, fold.task))
+    for purpose, (name, (tensors, cls, arguments)) in enumerate(inputs.items()):
+        yield name, _train_classifier(fold, params, seed, purpose, tensors, lambda c=cls, a=arguments: c(*a))
+    yield "tnet", _train_tnet(fold, params, seed)
+
+
+def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int, tensors, build) -> _Trained:
+    """Train a network on tensors of embeddings and write down what it says of every sample."""
+    import torch
+
+    from pkdot.training.loop import fit, seed_of
+    from pkdot.training.predictions import prediction_table
+
+    start = seed_of(seed, params.fold, 10 + purpose)
+    torch.manual_seed(start)
+    network = build().to(fold.device)
+
+    def step(rows, generator):
+        index = fold.index(rows)
+        return fold.task.loss(network(*(x[index] for x in tensors)).logits.float(), fold.target(index))
+
+    def score():
+        return _score(fold, network, tensors, fold.validation)
+
+    history = fit(network, step, score, fold.train, params.training, start, fold.device)
+    network.eval()
+    with torch.no_grad():
+        said = network(*tensors)
+        values = torch.cat((said.features, said.logits), dim=1).unflatten(0, (len(fold.samples), -1))
+        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
+    table = prediction_table(fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]])
+    return _Trained(network, history, values.float().cpu().numpy(), metrics, table)
+
+
+def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
+    """Train T-Net to reproduce the privileged embeddings of the training subjects."""
+    import torch
+    from torch.nn.functional import cosine_similarity, mse_loss
+
+    from pkdot.hallucination.tnet import TNet
+    from pkdot.training.loop import fit, seed_of
+
+    start = seed_of(seed, params.fold, 9)
+    torch.manual_seed(start)
+    tnet = TNet(fold.prevalent.shape[-1], fold.privileged.shape[-1], params.tnet.hidden).to(fold.device)
+
+    def step(rows, generator):
+        index = fold.index(rows)
+        return mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
+
+    def quality(rows):
+        """Share of variance that is reproduced (against the training mean, which is zero), and cosine similarity."""
+        index = fold.index(rows[fold.complete[rows]])
+        guess, truth = tnet(fold.prevalent[index]).float(), fold.privileged[index]
+        explained = 1 - float((guess - truth).square().sum() / truth.square().sum())
+        return explained, float(cosine_similarity(guess, truth, dim=-1).mean())
+
+    history = fit(tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device)
+    tnet.eval()
+    parts = {**_choosing(fold), "test": fold.test}
+    with torch.no_grad():
+        outputs = tnet(fold.prevalent).float().cpu().numpy()
+        metrics = {}
+        for part, rows in parts.items():
+            explained, cosine = quality(rows)
+            metrics[part] = {"explained_variance": explained, "cosine": cosine}
+    return _Trained(tnet, history, outputs, metrics)
+
+
+def _choosing(fold: Fold) -> dict[str, np.ndarray]:
+    """The parts that a choice may look at."""
+    return {"train": fold.train, "validation": fold.validation}
+
+
+def _score(fold: Fold, network, tensors, rows) -> tuple[float, float]:
+    index = fold.index(rows)
+    logits = network(*(x[index] for x in tensors)).logits.float()
+    target = fold.target(index)
+    return fold.task.score(logits, target), -float(fold.task.loss(logits, target))
+
+
+def _named(score: tuple[float, float]) -> dict[str, float]:
+    return {"score": score[0], "loss": -score[1]}
+
+
+def _write(folder: Path, trained: _Trained) -> None:
+    import pandas as pd
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    save_file({k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()}, folder / "weights.safetensors")
+    np.save(folder / "outputs.npy", trained.outputs, allow_pickle=False)
+    pd.DataFrame(trained.history).to_csv(folder / "history.csv", index=False)
+    write_json(folder / "metrics.json", trained.metrics)
+    if trained.predictions is not None:
+        trained.predictions.to_parquet(folder / "predictions.parquet", index=False)

@@ -1,0 +1,44 @@
+"""What the rules share: the experiment of a wildcard, its folds, its files."""
+
+
+@cache
+def experiment(name):
+    """The experiment that config/<name>.yaml describes."""
+    try:
+        return load(Path(f"config/{name}.yaml"))
+    except PkdotError as error:
+        raise WorkflowError(str(error)) from None
+
+
+def job_params(verb, *names):
+    """A function of the wildcards: the parameters of a job as one line of JSON.
+
+    ``names`` are the wildcards that cut them out of the experiment, beside ``experiment`` itself.
+    """
+
+    def params(wildcards):
+        chosen = {name: getattr(wildcards, name) for name in names}
+        numbers = {name: int(value) for name, value in chosen.items() if value.isdigit()}
+        make = getattr(jobs, verb)
+        return jobs.job_params(verb, make(experiment(wildcards.experiment), **{**chosen, **numbers}))
+
+    return params
+
+
+def by_fold(pattern):
+    """A function of the wildcards: one file a fold."""
+    return lambda wildcards: expand(
+        pattern,
+        experiment=wildcards.experiment,
+        fold=range(experiment(wildcards.experiment).splits.fold_count),
+    )
+
+
+def by_modality(pattern):
+    """A function of the wildcards: one file a modality."""
+    return lambda wildcards: expand(pattern, modality=experiment(wildcards.experiment).modalities, **wildcards)
+
+
+def by_seed(pattern):
+    """A function of the wildcards: one file a seed."""
+    return lambda wildcards: expand(pattern, seed=experiment(wildcards.experiment).seeds, **wildcards)

@@ -1,0 +1,27 @@
+"""The contest: all seeds of a method on a fold in one job, so that one method can be rerun alone."""
+
+
+rule students:
+    """Train the students of a method on a fold."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        splits=rules.splits.output,
+        embeddings=by_modality(rules.encoder.output.embeddings),
+        teachers=rules.teachers.output.marker,
+    output:
+        marker=f"{STUDENTS}/{{method}}.json",
+    params:
+        cfg=job_params("students", "fold", "method"),
+    log:
+        f"{LOGS}/students/{{fold}}-{{method}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/students/{{fold}}-{{method}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "{PKDOT} students --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
+        " --teachers $(dirname {input.teachers}) --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"

@@ -1,0 +1,29 @@
+"""One encoder a modality and a fold; trained, frozen, and run over all samples once."""
+
+
+rule encoder:
+    """Train an encoder on a fold and embed all samples."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        splits=rules.splits.output,
+        features=rules.index.output.index,
+    output:
+        weights=f"{ENCODERS}/{{modality}}/weights.safetensors",
+        embeddings=f"{ENCODERS}/{{modality}}/embeddings.npy",
+        history=f"{ENCODERS}/{{modality}}/history.csv",
+        metrics=f"{ENCODERS}/{{modality}}/metrics.json",
+    params:
+        cfg=job_params("encoder", "modality", "fold"),
+    log:
+        f"{LOGS}/encoder/{{fold}}-{{modality}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/encoder/{{fold}}-{{modality}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=480,
+    shell:
+        "{PKDOT} encoder --manifest {input.manifest} --splits {input.splits} --features $(dirname {input.features})"
+        " --out $(dirname {output.weights}) --params {params.cfg:q} 2> {log}"

@@ -1,0 +1,54 @@
+"""Metrics of a fold, and of all folds."""
+
+
+rule fold:
+    """Score all methods on a fold."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        teachers=rules.teachers.output.marker,
+        students=lambda wildcards: expand(
+            rules.students.output.marker,
+            method=[choice.name for choice in experiment(wildcards.experiment).students.methods],
+            **wildcards,
+        ),
+    output:
+        f"{RESULTS}/folds/fold_{{fold}}.json",
+        f"{RESULTS}/folds/fold_{{fold}}.predictions.parquet",
+    params:
+        cfg=job_params("fold", "fold"),
+        students=STUDENTS,
+    log:
+        f"{LOGS}/fold/{{fold}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    shell:
+        "{PKDOT} fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
+        " --out $(dirname {output[0]}) --params {params.cfg:q} 2> {log}"
+
+
+rule summary:
+    """Compare all methods over all folds."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        folds=by_fold(rules.fold.output[0]),
+    output:
+        predictions=f"{RESULTS}/predictions.parquet",
+        metrics=f"{RESULTS}/metrics.csv",
+        summary=f"{RESULTS}/summary.json",
+    params:
+        cfg=job_params("summary", "experiment"),
+    log:
+        f"{LOGS}/summary.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "{PKDOT} summary --manifest {input.manifest} --folds {input.folds} --out $(dirname {output.summary})"
+        " --params {params.cfg:q} 2> {log}"

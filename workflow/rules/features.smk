@@ -1,0 +1,71 @@
+"""From raw files to arrays: shards of subjects, one index a modality, one ledger."""
+
+
+rule features:
+    """Turn the raw files of one shard of one modality into arrays."""
+    input:
+        manifest=rules.ingest.output.manifest,
+    output:
+        array=f"{DATA}/{{modality}}/shard_{{shard}}.npy",
+        index=f"{DATA}/{{modality}}/shard_{{shard}}.parquet",
+        ledger=f"{DATA}/{{modality}}/shard_{{shard}}.ledger.csv",
+    params:
+        cfg=job_params("features", "modality", "shard"),
+    log:
+        f"{LOGS}/features/{{modality}}-{{shard}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/features/{{modality}}-{{shard}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=240,
+    shell:
+        "{PKDOT} features --manifest {input.manifest} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
+
+
+rule index:
+    """Make one index of the shards of a modality."""
+    input:
+        lambda wildcards: expand(
+            rules.features.output.index,
+            shard=range(experiment(wildcards.experiment).shards),
+            **wildcards,
+        ),
+    output:
+        index=f"{DATA}/{{modality}}/index.parquet",
+        ledger=f"{DATA}/{{modality}}/index.ledger.csv",
+    params:
+        cfg=job_params("index", "modality"),
+    log:
+        f"{LOGS}/index/{{modality}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "{PKDOT} index --shards {input} --out $(dirname {output.index}) --params {params.cfg:q} 2> {log}"
+
+
+rule ledger:
+    """Make one ledger of all its parts."""
+    input:
+        ingest=rules.ingest.output.ledger,
+        modalities=by_modality(rules.index.output.ledger),
+    output:
+        f"{DATA}/ledger.csv",
+    params:
+        cfg=job_params("ledger"),
+    log:
+        f"{LOGS}/ledger.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "{PKDOT} ledger --ledgers {input.ingest} {input.modalities} --out $(dirname {output}) --params {params.cfg:q} 2> {log}"

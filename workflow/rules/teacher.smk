@@ -1,0 +1,26 @@
+"""The joint teacher, the teachers of single modalities and T-Net: all seeds of a fold in one job."""
+
+
+rule teachers:
+    """Train the teachers and the T-Nets of a fold."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        splits=rules.splits.output,
+        embeddings=by_modality(rules.encoder.output.embeddings),
+    output:
+        marker=f"{TEACHERS}/teachers.json",
+    params:
+        cfg=job_params("teachers", "fold"),
+    log:
+        f"{LOGS}/teachers/{{fold}}.log",
+    benchmark:
+        f"{LOGS}/benchmark/teachers/{{fold}}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    shell:
+        "{PKDOT} teachers --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
+        " --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"
