@@ -1,12 +1,13 @@
 """The map: where files lie, the rules of each stage, and the targets a user asks for.
 
-    snakemake --cores 8 results/biovid/report.html      the whole experiment of config/biovid.yaml
-    snakemake --cores 8 results/biovid/folds/fold_2.json      one fold of it
+snakemake --cores 8 results/biovid/report.html      the whole experiment of config/biovid.yaml
+snakemake --cores 8 results/biovid/folds/fold_2.json      one fold of it
 """
 
 import sys
 from functools import cache
 from pathlib import Path
+from shlex import quote
 
 from snakemake.exceptions import WorkflowError
 
@@ -17,9 +18,11 @@ from pkdot.config import load
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 
-shell.prefix(f"set -euo pipefail; export PYTHONPATH={workflow.basedir}; ")
-
-PKDOT = f"{sys.executable} -m pkdot"
+# Jobs call this checkout and this interpreter, whatever else is installed.
+shell.prefix(
+    f"set -euo pipefail; export PYTHONPATH={quote(workflow.basedir)}; "
+    f'pkdot() (exec {quote(sys.executable)} -m pkdot "$@"); '
+)
 
 DATA = "data/processed/{experiment}"
 RESULTS = "results/{experiment}"

@@ -19,6 +19,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from pkdot.datasets.base import Dataset, register
+from pkdot.datasets.simulate.biovid import BiovidSimulation, simulate_biovid
 from pkdot.errors import DataError
 from pkdot.files import sha256
 from pkdot.ledger import Ledger
@@ -68,8 +69,13 @@ class BioVid(Dataset):
     """A row a clip. Its name carries subject and class; the owners' list must agree where there is one."""
 
     Options = BioVidOptions
+    Preparation = BiovidSimulation
     title = "the BioVid Heat Pain Database"
     sources = ("video", "biosignals")
+
+    @classmethod
+    def prepare(cls, root: Path, params: BiovidSimulation, workers: int) -> None:
+        simulate_biovid(root, params, workers)
 
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}

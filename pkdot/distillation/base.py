@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -18,6 +19,8 @@ from pkdot.registry import Choice, Registry
 from pkdot.tasks import Task
 
 register = Registry("pkdot.distillation", "method")
+
+HALF = (torch.float16, torch.bfloat16)
 
 NEEDS = {
     "logits": "the teacher's logits",
@@ -118,14 +121,26 @@ class Distiller(nn.Module):
         """The network to train: (B, T, P) prevalent embeddings -> Outputs."""
         return self.context.hallucinating_student()
 
+    def forward(self, student: Outputs, teacher: Outputs) -> Tensor:
+        """The loss of a batch in single precision, whatever the networks computed in: what training minimises."""
+        with torch.autocast(student.logits.device.type, enabled=False):
+            return self.loss(_single(student), _single(teacher))
+
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
         """The loss of a batch."""
         task = self.context.task.loss(student.logits, student.target)
         return task + self.options.weight * self.distill(student, teacher)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """What the teacher adds: a scalar, >= 0."""
+        """What the teacher adds: a scalar, >= 0 unless the method says otherwise."""
         raise TypeError(f"{type(self).__name__} has no distill")
+
+
+def _single(said: Outputs) -> Outputs:
+    """The same with real numbers of at least 32 bits."""
+    tensors = {f.name: getattr(said, f.name) for f in fields(said) if f.name != "modalities"}
+    tensors = {name: x.float() if x is not None and x.dtype in HALF else x for name, x in tensors.items()}
+    return replace(said, **tensors, modalities={name: _single(one) for name, one in said.modalities.items()})
 
 
 def check_needs(method: str, needs: set[str], kind: str, classes: int | None) -> None:

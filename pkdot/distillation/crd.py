@@ -58,14 +58,14 @@ class ContrastiveDistillation(Distiller):
         super().__init__(context, options)
         self.embed = nn.ModuleList(nn.Linear(context.dim, options.width) for _ in range(2))
         self.register_buffer("memory", torch.zeros(2, context.rows, options.width))
-        # The class of each row (-1 until it was seen), and the critic's constant, which the first batch settles.
+        # The class of each row, -1 until it was seen; the critic's constant, which the first batch settles.
         self.register_buffer("kind", torch.full((context.rows,), -1))
         self.register_buffer("log_scale", torch.full((2,), torch.nan))
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         kind = student.rows if self.context.task.regression else student.target
         inputs = student.features, teacher.features
-        unit = torch.stack([normalize(e(x), dim=1).float() for e, x in zip(self.embed, inputs, strict=True)])
+        unit = torch.stack([normalize(e(x), dim=1) for e, x in zip(self.embed, inputs, strict=True)])
         self._remember(unit.detach(), student.rows, kind)
         seen = (self.kind >= 0).nonzero().squeeze(1)
         drawn = seen[torch.randint(len(seen), (self.options.negatives,), device=seen.device)]

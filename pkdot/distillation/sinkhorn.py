@@ -103,7 +103,8 @@ def sinkhorn_divergence(
     DataError
         Shapes do not fit, or a value is not finite.
     """
-    _check(x, y, blur, p, max_iterations)
+    check_parameters(blur, p, max_iterations)
+    _check_shapes(x, y)
     dtype = torch.promote_types(torch.promote_types(x.dtype, y.dtype), torch.float32)
     tolerance = default_tolerance(dtype) if tolerance is None else tolerance
     with torch.autocast(x.device.type, enabled=False):
@@ -340,13 +341,18 @@ def _pull(weights: Tensor, u: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor
     return u * ((weights @ v) * x - drawn)
 
 
-def _check(x: Tensor, y: Tensor, blur: float, p: float, max_iterations: int) -> None:
+def check_parameters(blur: float, p: float, max_iterations: int) -> None:
+    """Refuse parameters of a transport that are out of range, by a ConfigError."""
     if not (blur > 0 and 1 <= p <= 2 and max_iterations >= 1):
         raise ConfigError(
             f"blur is {blur}, p is {p}, max_iterations is {max_iterations}. "
             "Give a blur above 0, a p from 1 to 2, and at least 1 iteration."
         )
-    if min(x.dim(), y.dim()) < 2 or x.shape[:-2] != y.shape[:-2] or x.shape[-1] != y.shape[-1] or 0 in (*x.shape, *y.shape):
+
+
+def _check_shapes(x: Tensor, y: Tensor) -> None:
+    fit = min(x.dim(), y.dim()) > 1 and x.shape[:-2] == y.shape[:-2] and x.shape[-1] == y.shape[-1]
+    if not fit or 0 in (*x.shape, *y.shape):
         raise DataError(
             f"clouds of shapes {tuple(x.shape)} and {tuple(y.shape)} cannot be transported: "
             "give (..., n, d) and (..., m, d), at least one point each."

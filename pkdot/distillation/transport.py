@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pkdot.distillation.similarity import anchor_columns, similarity_matrix
-from pkdot.distillation.sinkhorn import Convergence, pairwise_cost, sinkhorn_divergence
+from pkdot.distillation.sinkhorn import Convergence, check_parameters, pairwise_cost, sinkhorn_divergence
 from pkdot.errors import ConfigError, DataError
 
 ALIGNMENTS = ("permutation_invariant", "sample_aligned")
@@ -77,6 +77,7 @@ def transport_loss(
         Shapes do not fit, or a feature is not finite.
     """
     _check(student, teacher, alignment, transport)
+    check_parameters(blur, p, max_iterations)
     x = _shifted(student, similarity, "student")
     y = _shifted(teacher.detach() if detach_teacher else teacher, similarity, "teacher")
     if transport != "gromov_wasserstein":

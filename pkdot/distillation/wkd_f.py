@@ -63,4 +63,4 @@ class WassersteinFeatures(Distiller):
         else:
             members = one_hot(student.target, self.context.task.outputs).T.to(student.features)
         projected = self.projector(student.features)
-        return wkd_feature_loss(projected, teacher.features.to(projected), members, self.options.mean_weight)
+        return wkd_feature_loss(projected, teacher.features, members, self.options.mean_weight)

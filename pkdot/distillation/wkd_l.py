@@ -34,11 +34,11 @@ def histogram_transport(x: Tensor, y: Tensor, cost: Tensor, epsilon: float, iter
     -------
     Tensor, shape (B,), >= 0
     """
-    kernel = (-cost / epsilon).exp()
+    kernel, tiny = (-cost / epsilon).exp(), torch.finfo(x.dtype).tiny
     u = torch.full_like(x, 1 / x.shape[1]).unsqueeze(2)
     for _ in range(iterations):
-        v = y.unsqueeze(2) / (kernel.mT @ u + 1e-8)
-        u = x.unsqueeze(2) / (kernel @ v + 1e-8)
+        v = y.unsqueeze(2) / (kernel.mT @ u).clamp_min(tiny)
+        u = x.unsqueeze(2) / (kernel @ v).clamp_min(tiny)
     return (u * kernel * v.mT * cost).sum((1, 2))
 
 
@@ -77,7 +77,7 @@ class WassersteinLogits(Distiller):
     @torch.no_grad()
     def _costs(self, features: Tensor, target: Tensor) -> Tensor:
         members = one_hot(target, len(self.sums)).T.to(self.sums)
-        self.sums = self.sums + members @ features.to(self.sums)
+        self.sums = self.sums + members @ features
         self.counts = self.counts + members.sum(dim=1, keepdim=True)
         seen = self.counts > 0
         means = self.sums / self.counts.clamp_min(1)

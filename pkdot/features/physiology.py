@@ -202,8 +202,9 @@ class Physiology(Feature):
         clean, derived = channels
         if self.options.signal == "ecg":
             return np.stack([clean / _deviation(clean), (derived - 70) / 10])
-        envelope = np.maximum(derived, FLOOR * _deviation(clean))
-        return np.stack([clean / _deviation(clean), np.log10(envelope / self.options.unit)])
+        # neurokit2's envelope is one of Teager-Kaiser energy, which grows with the square of the signal
+        energy = np.maximum(derived, FLOOR * _deviation(clean) ** 2)
+        return np.stack([clean / _deviation(clean), np.log10(energy) / 2 - np.log10(self.options.unit)])
 
     def _spectrogram(self, channel: np.ndarray) -> np.ndarray:
         """Decadic logarithm of the power density of Hann windows, each less its mean."""

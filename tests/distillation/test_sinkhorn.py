@@ -107,7 +107,7 @@ def pot_entropic(x, y, p, epsilon):
     n, m = cost.shape
     weights = [torch.full((k,), 1 / k, dtype=x.dtype) for k in (n, m)]
     plan = ot.sinkhorn(
-        *weights, cost.detach(), epsilon, method="sinkhorn_log", stopThr=1e-12, numItermax=50_000
+        *weights, cost.detach(), epsilon, method="sinkhorn_log", stopThr=1e-12, numItermax=20_000, warn=False
     )
     entropic = (plan * cost).sum() + epsilon * (plan * (plan * n * m + 1e-300).log()).sum()
     entropic.backward()

@@ -124,3 +124,20 @@ def test_a_file_with_sound_alone_gets_one_sentence(tmp_path):
         container.mux(stream.encode())
     with pytest.raises(DataError, match="holds no video"):
         open_frames(tmp_path / "a.mp4")
+
+
+def test_a_video_held_sideways_is_turned_upright(tmp_path):
+    """A telephone writes how to turn its pictures into the track's matrix (ISO 14496-12, 8.3.2)."""
+    image = np.zeros((32, 64, 3), np.uint8)
+    image[:16, :16] = 255
+    path = tmp_path / "a.mp4"
+    write_video(path, [image] * 3)
+    data = path.read_bytes()
+    upright = np.array([65536, 0, 0, 0, 65536], ">i4").tobytes()
+    clockwise = np.array([0, 65536, 0, -65536, 0], ">i4").tobytes()
+    track = data.index(upright, data.index(b"tkhd"))
+    path.write_bytes(data[:track] + clockwise + data[track + len(clockwise) :])
+    (turned,) = open_frames(path).read([0])
+    assert turned.shape == (64, 32, 3)
+    assert (turned[:12, 20:] > 200).all()
+    assert (turned[20:] < 50).all()

@@ -1,6 +1,5 @@
 """What the rules share: the experiment of a wildcard, its folds, its files."""
 
-
 @cache
 def experiment(name):
     """The experiment that config/<name>.yaml describes."""
@@ -18,9 +17,13 @@ def job_params(verb, *names):
 
     def params(wildcards):
         chosen = {name: getattr(wildcards, name) for name in names}
-        numbers = {name: int(value) for name, value in chosen.items() if value.isdigit()}
+        numbers = {
+            name: int(value) for name, value in chosen.items() if value.isdigit()
+        }
         make = getattr(jobs, verb)
-        return jobs.job_params(verb, make(experiment(wildcards.experiment), **{**chosen, **numbers}))
+        return jobs.job_params(
+            verb, make(experiment(wildcards.experiment), **{**chosen, **numbers})
+        )
 
     return params
 
@@ -36,9 +39,34 @@ def by_fold(pattern):
 
 def by_modality(pattern):
     """A function of the wildcards: one file a modality."""
-    return lambda wildcards: expand(pattern, modality=experiment(wildcards.experiment).modalities, **wildcards)
+    return lambda wildcards: expand(
+        pattern, modality=experiment(wildcards.experiment).modalities, **wildcards
+    )
 
 
 def by_seed(pattern):
     """A function of the wildcards: one file a seed."""
-    return lambda wildcards: expand(pattern, seed=experiment(wildcards.experiment).seeds, **wildcards)
+    return lambda wildcards: expand(
+        pattern, seed=experiment(wildcards.experiment).seeds, **wildcards
+    )
+
+
+def maker_of(root):
+    """The experiment whose data the project makes itself in this root."""
+    for path in sorted(Path("config").glob("*.yaml")):
+        if (
+            f"root: {root}" in path.read_text()
+            and experiment(path.stem).dataset.root == root
+        ):
+            return experiment(path.stem)
+    raise WorkflowError(f"{root}: no file in config/ has this as its dataset.root.")
+
+
+def marker_of_root(wildcards):
+    """The marker of data that the project makes itself; nothing for a user's own copy."""
+    dataset = experiment(wildcards.experiment).dataset
+    return (
+        [f"{dataset.root}/{datasets.load(dataset.name).marker}"]
+        if dataset.is_prepared
+        else []
+    )

@@ -10,8 +10,6 @@ rule students:
         teachers=rules.teachers.output.marker,
     output:
         marker=f"{STUDENTS}/{{method}}.json",
-    params:
-        cfg=job_params("students", "fold", "method"),
     log:
         f"{LOGS}/students/{{fold}}-{{method}}.log",
     benchmark:
@@ -22,6 +20,8 @@ rule students:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        cfg=job_params("students", "fold", "method"),
     shell:
-        "{PKDOT} students --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
+        "pkdot students --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
         " --teachers $(dirname {input.teachers}) --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"

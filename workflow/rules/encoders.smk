@@ -12,8 +12,6 @@ rule encoder:
         embeddings=f"{ENCODERS}/{{modality}}/embeddings.npy",
         history=f"{ENCODERS}/{{modality}}/history.csv",
         metrics=f"{ENCODERS}/{{modality}}/metrics.json",
-    params:
-        cfg=job_params("encoder", "modality", "fold"),
     log:
         f"{LOGS}/encoder/{{fold}}-{{modality}}.log",
     benchmark:
@@ -24,6 +22,8 @@ rule encoder:
     resources:
         mem_mb=4000,
         runtime=480,
+    params:
+        cfg=job_params("encoder", "modality", "fold"),
     shell:
-        "{PKDOT} encoder --manifest {input.manifest} --splits {input.splits} --features $(dirname {input.features})"
+        "pkdot encoder --manifest {input.manifest} --splits {input.splits} --features $(dirname {input.features})"
         " --out $(dirname {output.weights}) --params {params.cfg:q} 2> {log}"

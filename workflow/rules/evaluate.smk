@@ -8,15 +8,15 @@ rule fold:
         teachers=rules.teachers.output.marker,
         students=lambda wildcards: expand(
             rules.students.output.marker,
-            method=[choice.name for choice in experiment(wildcards.experiment).students.methods],
+            method=[
+                choice.name
+                for choice in experiment(wildcards.experiment).students.methods
+            ],
             **wildcards,
         ),
     output:
-        f"{RESULTS}/folds/fold_{{fold}}.json",
-        f"{RESULTS}/folds/fold_{{fold}}.predictions.parquet",
-    params:
-        cfg=job_params("fold", "fold"),
-        students=STUDENTS,
+        metrics=f"{RESULTS}/folds/fold_{{fold}}.json",
+        predictions=f"{RESULTS}/folds/fold_{{fold}}.predictions.parquet",
     log:
         f"{LOGS}/fold/{{fold}}.log",
     conda:
@@ -25,22 +25,23 @@ rule fold:
     resources:
         mem_mb=2000,
         runtime=30,
+    params:
+        cfg=job_params("fold", "fold"),
+        students=STUDENTS,
     shell:
-        "{PKDOT} fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
-        " --out $(dirname {output[0]}) --params {params.cfg:q} 2> {log}"
+        "pkdot fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
+        " --out $(dirname {output.metrics}) --params {params.cfg:q} 2> {log}"
 
 
 rule summary:
     """Compare all methods over all folds."""
     input:
         manifest=rules.ingest.output.manifest,
-        folds=by_fold(rules.fold.output[0]),
+        folds=by_fold(rules.fold.output.metrics),
     output:
         predictions=f"{RESULTS}/predictions.parquet",
         metrics=f"{RESULTS}/metrics.csv",
         summary=f"{RESULTS}/summary.json",
-    params:
-        cfg=job_params("summary", "experiment"),
     log:
         f"{LOGS}/summary.log",
     conda:
@@ -49,6 +50,8 @@ rule summary:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        cfg=job_params("summary", "experiment"),
     shell:
-        "{PKDOT} summary --manifest {input.manifest} --folds {input.folds} --out $(dirname {output.summary})"
+        "pkdot summary --manifest {input.manifest} --folds {input.folds} --out $(dirname {output.summary})"
         " --params {params.cfg:q} 2> {log}"

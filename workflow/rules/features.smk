@@ -9,8 +9,6 @@ rule features:
         array=f"{DATA}/{{modality}}/shard_{{shard}}.npy",
         index=f"{DATA}/{{modality}}/shard_{{shard}}.parquet",
         ledger=f"{DATA}/{{modality}}/shard_{{shard}}.ledger.csv",
-    params:
-        cfg=job_params("features", "modality", "shard"),
     log:
         f"{LOGS}/features/{{modality}}-{{shard}}.log",
     benchmark:
@@ -21,8 +19,10 @@ rule features:
     resources:
         mem_mb=2000,
         runtime=240,
+    params:
+        cfg=job_params("features", "modality", "shard"),
     shell:
-        "{PKDOT} features --manifest {input.manifest} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
+        "pkdot features --manifest {input.manifest} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
 
 
 rule index:
@@ -36,8 +36,6 @@ rule index:
     output:
         index=f"{DATA}/{{modality}}/index.parquet",
         ledger=f"{DATA}/{{modality}}/index.ledger.csv",
-    params:
-        cfg=job_params("index", "modality"),
     log:
         f"{LOGS}/index/{{modality}}.log",
     conda:
@@ -46,8 +44,10 @@ rule index:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        cfg=job_params("index", "modality"),
     shell:
-        "{PKDOT} index --shards {input} --out $(dirname {output.index}) --params {params.cfg:q} 2> {log}"
+        "pkdot index --shards {input} --out $(dirname {output.index}) --params {params.cfg:q} 2> {log}"
 
 
 rule ledger:
@@ -57,8 +57,6 @@ rule ledger:
         modalities=by_modality(rules.index.output.ledger),
     output:
         f"{DATA}/ledger.csv",
-    params:
-        cfg=job_params("ledger"),
     log:
         f"{LOGS}/ledger.log",
     conda:
@@ -67,5 +65,7 @@ rule ledger:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        cfg=job_params("ledger"),
     shell:
-        "{PKDOT} ledger --ledgers {input.ingest} {input.modalities} --out $(dirname {output}) --params {params.cfg:q} 2> {log}"
+        "pkdot ledger --ledgers {input.ingest} {input.modalities} --out $(dirname {output}) --params {params.cfg:q} 2> {log}"

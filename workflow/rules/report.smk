@@ -5,13 +5,9 @@ rule report:
     """Write the report."""
     input:
         summary=rules.summary.output.summary,
-        ledger=rules.ledger.output,
+        ledger=rules.ledger.output[0],
     output:
         f"{RESULTS}/report.html",
-    params:
-        cfg=job_params("report", "experiment"),
-        processed=DATA,
-        results=RESULTS,
     log:
         f"{LOGS}/report.log",
     conda:
@@ -20,6 +16,10 @@ rule report:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        cfg=job_params("report", "experiment"),
+        processed=lambda wildcards, input: Path(input.ledger).parent,
+        results=lambda wildcards, input: Path(input.summary).parent,
     shell:
-        "{PKDOT} report --processed {params.processed} --results {params.results} --out $(dirname {output})"
+        "pkdot report --processed {params.processed} --results {params.results} --out $(dirname {output})"
         " --params {params.cfg:q} 2> {log}"

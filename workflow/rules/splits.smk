@@ -7,8 +7,6 @@ rule splits:
         manifest=rules.ingest.output.manifest,
     output:
         f"{DATA}/splits.json",
-    params:
-        cfg=job_params("splits"),
     log:
         f"{LOGS}/splits.log",
     conda:
@@ -17,5 +15,7 @@ rule splits:
     resources:
         mem_mb=1000,
         runtime=10,
+    params:
+        cfg=job_params("splits"),
     shell:
-        "{PKDOT} splits --manifest {input.manifest} --out $(dirname {output}) --params {params.cfg:q} 2> {log}"
+        "pkdot splits --manifest {input.manifest} --out $(dirname {output}) --params {params.cfg:q} 2> {log}"

@@ -9,8 +9,6 @@ rule teachers:
         embeddings=by_modality(rules.encoder.output.embeddings),
     output:
         marker=f"{TEACHERS}/teachers.json",
-    params:
-        cfg=job_params("teachers", "fold"),
     log:
         f"{LOGS}/teachers/{{fold}}.log",
     benchmark:
@@ -21,6 +19,8 @@ rule teachers:
     resources:
         mem_mb=2000,
         runtime=120,
+    params:
+        cfg=job_params("teachers", "fold"),
     shell:
-        "{PKDOT} teachers --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
+        "pkdot teachers --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
         " --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"

@@ -84,7 +84,7 @@ def _start_over(out: Path) -> None:
     present = {path.name for path in out.iterdir() if path.suffix != ".tmp"} if out.exists() else set()
     if present and not present & {MARKER, UNFINISHED}:
         raise DataError(
-            f"{out} is not empty and has no {MARKER}: it may be licensed data; name another folder or empty it"
+            f"{out} is not empty and has no {MARKER}: it may be licensed; name another folder or empty it"
         )
     subjects = [path for folder in _FOLDERS[1:] for path in (out / folder).glob("*")]
     foreign = [path for path in subjects if not path.name.startswith(CODE)]

@@ -145,7 +145,7 @@ def head_model(cache_dir: Path) -> HeadModel:
 def build_head_model(cache_dir: Path) -> None:
     """Build the human model into ``cache_dir`` (about 40 s and 90 MB), unless it is there.
 
-    Call it once before processes share the folder. It is built beside its place, so a kill leaves no half of it.
+    Call it once before processes share the folder. It is built beside its place: a kill leaves no half of it.
     """
     folder = _model_folder(cache_dir)
     if not folder.exists():

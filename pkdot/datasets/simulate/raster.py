@@ -111,7 +111,7 @@ def draw(points, faces, atlas, texture, diffuse, specular, picture, depth):
                 shine = (wa * gloss_a + wb * gloss_b + wc * gloss_c) * np.float32(texture[i, j, 3])
                 for k in range(3):
                     colour = np.float32(texture[i, j, k]) * lit + shine
-                    picture[y, x, k] = np.uint8(min(np.float32(255), colour))
+                    picture[y, x, k] = np.uint8(min(np.float32(255), colour + np.float32(0.5)))
                 picture[y, x, 3] = 255
 
 
@@ -145,5 +145,5 @@ def lay_over(layer, behind, tint):
                     for j in range(2):
                         total += np.float32(layer[2 * y + i, 2 * x + j, k])
                 value = total * np.float32(0.25) * tint[k] + seen * np.float32(behind[y, x, k])
-                result[y, x, k] = np.uint8(min(np.float32(255), value))
+                result[y, x, k] = np.uint8(min(np.float32(255), value + np.float32(0.5)))
     return result
