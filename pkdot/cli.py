@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pkdot.errors import PkdotError
+from pkdot.errors import ConfigError, PkdotError
+from pkdot.params import Params, sentences
 from pkdot.stages import STAGES, Stage, params_class, path_arguments
 
 
@@ -24,8 +25,6 @@ def main(arguments: list[str] | None = None) -> None:
             from pkdot.commands import run
 
             run(arguments)
-    except ValidationError as error:
-        sys.exit(f"pkdot {verb}: --params: {'; '.join(problem['msg'] for problem in error.errors())}")
     except PkdotError as error:
         sys.exit(f"pkdot {verb}: {error}")
     except KeyboardInterrupt:
@@ -37,9 +36,20 @@ def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"pkdot {verb}", description=stage.help)
     for name, several in path_arguments(stage).items():
         parser.add_argument(f"--{name}", type=Path, nargs="+" if several else None, required=True)
-    parser.add_argument("--params", type=json.loads, required=True, help='JSON: {"params": {...}}')
+    parser.add_argument("--params", required=True, help='JSON: {"params": {...}}')
     if "workers" in stage.signature():
         parser.add_argument("--workers", type=int, default=1, help="processes")
     given = vars(parser.parse_args(arguments))
-    params = params_class(stage)(**given.pop("params")["params"])
+    params = _params_of(given.pop("params"), params_class(stage))
     stage.function()(**given, params=params)
+
+
+def _params_of(text: str, cls: type[Params]) -> Params:
+    """The parameters of a stage from its one line of JSON."""
+    try:
+        values = json.loads(text)["params"]
+        return cls(**values)
+    except ValidationError as error:
+        raise ConfigError(sentences("--params", error, cls)) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError('--params is not JSON of the form {"params": {...}}') from error

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
-from pkdot.errors import PkdotError
+from pydantic import ValidationError
+
+from pkdot.errors import ConfigError
+from pkdot.files import write_text
+from pkdot.params import sentences
 from pkdot.stages import STAGES
 
 
 def run(arguments: list[str]) -> None:
     """Parse and run one verb."""
-    parser = _parser()
+    parser, verbs = _parser()
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
+        close = difflib.get_close_matches(arguments[0], [*verbs, *STAGES], n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join([*verbs, *STAGES])}."
+        raise ConfigError(f"there is no verb '{arguments[0]}'. {hint}")
     chosen = parser.parse_args(arguments or ["--help"])
     chosen.run(chosen)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser, and the verbs that it knows."""
     stages = "\n".join(f"  {verb:<10}{stage.help}" for verb, stage in STAGES.items())
     parser = argparse.ArgumentParser(
         prog="pkdot",
@@ -35,11 +45,16 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("dataset", help="such as biovid")
     simulate.add_argument("--out", type=Path, help="folder; data/simulated/<dataset> by default")
     simulate.add_argument("--workers", type=int, default=1, help="processes")
-    simulate.add_argument("options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]")
+    simulate.add_argument(
+        "options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]"
+    )
     simulate.set_defaults(run=_simulate)
     listing = verbs.add_parser("methods", help="list the methods with their papers, needs and options")
     listing.set_defaults(run=_methods)
-    return parser
+    reference = verbs.add_parser("options", help="print the reference of all options, in Markdown")
+    reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")
+    reference.set_defaults(run=_options)
+    return parser, list(verbs.choices)
 
 
 def _check(chosen: argparse.Namespace) -> None:
@@ -65,7 +80,9 @@ def _check(chosen: argparse.Namespace) -> None:
     for entry in entries:
         print(f"{entry.sample_id}: {entry.problem} ({entry.action})")
     about = samples.about
-    print(f"{experiment.dataset.root}: {about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems.")
+    print(
+        f"{experiment.dataset.root}: {about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems."
+    )
     if entries:
         sys.exit(1)
 
@@ -79,10 +96,14 @@ def _simulate(chosen: argparse.Namespace) -> None:
     for pair in chosen.options:
         key, separator, value = pair.partition("=")
         if not separator:
-            raise PkdotError(f"'{pair}' is not KEY=VALUE")
+            raise ConfigError(f"'{pair}' is not KEY=VALUE")
         options[key] = yaml.safe_load(value)
     out = chosen.out or Path("data/simulated") / chosen.dataset
-    prepare(out, PrepareParams(dataset=chosen.dataset, options=options), chosen.workers)
+    try:
+        params = PrepareParams(dataset=chosen.dataset, options=options)
+    except ValidationError as error:
+        raise ConfigError(sentences("simulate", error, PrepareParams)) from error
+    prepare(out, params, chosen.workers)
     print(out)
 
 
@@ -97,3 +118,12 @@ def _methods(chosen: argparse.Namespace) -> None:
             print(f"    needs {', '.join(NEEDS[need] for need in sorted(cls.needs))}")
         for option, field in cls.Options.model_fields.items():
             print(f"    {option} = {field.default}: {field.description}")
+
+
+def _options(chosen: argparse.Namespace) -> None:
+    from pkdot.options import reference
+
+    if chosen.out is None:
+        print(reference(), end="")
+    else:
+        write_text(chosen.out, reference())

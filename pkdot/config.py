@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 
 from pkdot.datasets.base import DatasetChoice
 from pkdot.distillation.base import MethodChoice, check_needs
@@ -20,7 +21,7 @@ from pkdot.evaluation.evaluate import FLOOR, EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.params import Params
+from pkdot.params import Params, canonical, sentences
 from pkdot.registry import choices_of
 from pkdot.splits import SplitParams
 from pkdot.tasks import TaskParams
@@ -33,16 +34,12 @@ IDENTIFIER = r"[a-z][a-z0-9_]*"
 class DatasetSection(DatasetChoice):
     """The data set, where it lies, and its own options."""
 
-    root: str = Field(description="folder of the data set in its owners' layout; data/simulated/... is made if missing")
-    prepare: dict[str, Any] = Field({}, description="options of the data that are made for data/simulated/...")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spread(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "options" not in value:
-            own = {key: value[key] for key in ("name", "root", "prepare") if key in value}
-            return {**own, "options": {key: item for key, item in value.items() if key not in own}}
-        return value
+    root: str = Field(
+        description="folder of the data set in its owners' layout; data/simulated/... is made if missing"
+    )
+    prepare: dict[str, Any] = Field(
+        {}, description="options of the data that are made for data/simulated/..."
+    )
 
     @property
     def is_prepared(self) -> bool:
@@ -51,10 +48,7 @@ class DatasetSection(DatasetChoice):
 
     def preparation(self) -> Params:
         """Validated options of what makes the root."""
-        cls = self.family.load(self.name)
-        if cls.Preparation is None:
-            raise ConfigError(f"dataset.root is {self.root}, but {cls.title} cannot be made; point it at your copy")
-        return cls.Preparation(**self.prepare)
+        return self.preparation_of(self.prepare)
 
 
 class Modality(Params):
@@ -95,7 +89,9 @@ class StudentsSection(Params):
     """The contest."""
 
     methods: list[MethodChoice] = Field(description="methods with their options, or the word all")
-    candidates: int = Field(4, ge=1, le=6, description="option sets that each method may choose from on validation subjects")
+    candidates: int = Field(
+        4, ge=1, le=6, description="option sets that each method may choose from on validation subjects"
+    )
     training: TrainingParams = Field(TrainingParams(), description="how the students are trained")
 
     @field_validator("methods", mode="before")
@@ -108,7 +104,9 @@ class StudentsSection(Params):
     def _with_a_floor(cls, value: list[MethodChoice]) -> list[MethodChoice]:
         names = [method.name for method in value]
         if FLOOR not in names:
-            raise ConfigError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it")
+            raise ConfigError(
+                f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it"
+            )
         if len(set(names)) < len(names):
             raise ConfigError("a method is named twice; make a second experiment of it")
         return value
@@ -120,17 +118,22 @@ class Experiment(Params):
     dataset: DatasetSection = Field(description="the data")
     task: TaskParams = Field(TaskParams(), description="what is predicted")
     modalities: dict[str, Modality] = Field(description="the modalities by name")
-    shards: int = Field(4, ge=1, description="jobs that the features of a modality are shared out to, by subject")
+    shards: int = Field(
+        4, ge=1, description="jobs that the features of a modality are shared out to, by subject"
+    )
     splits: SplitParams = Field(SplitParams(), description="folds")
     embedding: EmbeddingSection = Field(EmbeddingSection(), description="what all encoders share")
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
     tnet: TNetSection = Field(TNetSection(), description="the T-Net")
     students: StudentsSection = Field(description="the students")
-    seeds: list[int] = Field([0, 1, 2], min_length=1, description="seeds of teachers and students")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(
+        [0, 1, 2], min_length=1, description="seeds of teachers and students"
+    )
     evaluation: EvaluationParams = Field(EvaluationParams(), description="the statistics")
     compute: ComputeParams = Field(ComputeParams(), description="devices and threads")
     overrides: dict[str, dict[str, Any]] = Field(
-        {}, description="fold_<k>: sections that replace parts of modalities, teacher, tnet or students in that fold"
+        {},
+        description="fold_<k>: sections that replace parts of modalities, teacher, tnet or students in that fold",
     )
 
     @field_validator("modalities")
@@ -148,11 +151,18 @@ class Experiment(Params):
     @classmethod
     def _known_overrides(cls, value: dict) -> dict:
         for fold, sections in value.items():
-            if not re.fullmatch(r"fold_\d+", fold):
+            if not re.fullmatch(r"fold_(0|[1-9]\d*)", fold):
                 raise ConfigError(f"'{fold}' is no fold; write fold_0, fold_1, ...")
             for name in sections:
                 if name not in ("modalities", "teacher", "tnet", "students"):
                     raise ConfigError(f"{fold} overrides '{name}', which belongs to all folds")
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _once(cls, value: list[int]) -> list[int]:
+        if len(set(value)) < len(value):
+            raise ConfigError("a seed is named twice")
         return value
 
     def of_role(self, role: str) -> list[str]:
@@ -161,27 +171,20 @@ class Experiment(Params):
 
     def for_fold(self, fold: int) -> Experiment:
         """The experiment as fold ``fold`` sees it."""
-        changes = self.overrides.get(f"fold_{fold}")
-        return _merged(self, fold) if changes else self
+        plain = self.plain()
+        changes = plain.pop("overrides").get(f"fold_{fold}")
+        return _from_json(canonical(_merge(plain, changes))) if changes else self
 
 
 @cache
-def _merged_plain(text: str) -> Experiment:
-    import json
-
+def _from_json(text: str) -> Experiment:
     return Experiment(**json.loads(text))
 
 
-def _merged(experiment: Experiment, fold: int) -> Experiment:
-    from pkdot.params import canonical
-
-    plain = experiment.plain()
-    changes = plain.pop("overrides")[f"fold_{fold}"]
-    return _merged_plain(canonical(_merge(plain, changes)))
-
-
 def _merge(base: dict, changes: dict) -> dict:
-    """``base`` with the entries of ``changes``, sections merged and values replaced."""
+    """``base`` with the entries of ``changes``: sections are merged, values replaced, and so are other plug-ins."""
+    if changes.get("name", base.get("name")) != base.get("name"):
+        return changes
     merged = dict(base)
     for key, value in changes.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
@@ -198,9 +201,11 @@ def load(path: Path) -> Experiment:
         One sentence for each problem: where it is, what it is, and the closest known key.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
     except FileNotFoundError as error:
         raise ConfigError(_no_such_experiment(path)) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from error
     if not isinstance(values, dict):
@@ -208,9 +213,24 @@ def load(path: Path) -> Experiment:
     try:
         experiment = Experiment(**values)
     except ValidationError as error:
-        raise ConfigError(_sentences(path, error, Experiment)) from error
+        raise ConfigError(sentences(path, error, Experiment)) from error
     _check_plugins(path, experiment)
+    _check_overrides(path, experiment)
     return experiment
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML in which a key that is given twice is a mistake, not a silent choice of the later one."""
+
+    def construct_mapping(self, node, deep=False):
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 def _no_such_experiment(path: Path) -> str:
@@ -220,62 +240,59 @@ def _no_such_experiment(path: Path) -> str:
     return f"{path}: no such configuration. {hint}"
 
 
-def _check_plugins(path: Path, experiment: Experiment) -> None:
-    """Validate the options of all plug-ins, and what methods and modalities need of one another."""
-    for choice in choices_of(experiment):
-        cls = choice.family.load(choice.name)
-        try:
-            cls.Options(**choice.options)
-        except ValidationError as error:
-            where = f"{path}: options of {choice.family.kind} '{choice.name}'"
-            raise ConfigError(_sentences(where, error, cls.Options)) from error
-    dataset, options = experiment.dataset.load()
-    if experiment.dataset.is_prepared:
-        try:
+def _check_plugins(path: Path | str, experiment: Experiment) -> None:
+    """Validate the options of all plug-ins, and what they need of one another."""
+    try:
+        for choice in choices_of(experiment):
+            choice.load()
+        if experiment.dataset.is_prepared:
             experiment.dataset.preparation()
-        except ValidationError as error:
-            raise ConfigError(_sentences(f"{path}: dataset.prepare", error, dataset.Preparation)) from error
+    except ConfigError as error:
+        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
+    dataset, options = experiment.dataset.load()
     sources = dataset.sources_of(options)
     for name, modality in experiment.modalities.items():
         if modality.source not in sources:
             raise ConfigError(
                 f"{path}: modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(sources)}."
             )
-    for method in experiment.students.methods:
+    classes = next(iter(dataset(Path(experiment.dataset.root), options).targets().values()))
+    if (classes is None) != (experiment.task.kind == "regression"):
+        targets = "classes" if classes else "real numbers"
+        raise ConfigError(
+            f"{path}: task.kind is {experiment.task.kind}, but the targets of {dataset.title} are {targets}."
+        )
+    try:
+        for method in experiment.students.methods:
+            needs = methods.load(method.name).needs
+            check_needs(method.name, needs, experiment.task.kind, classes and len(classes))
+        fusion, chosen = experiment.teacher.fusion.load()
+        fusion(1, 1, experiment.teacher.dim, chosen)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}.") from error
+
+
+def _check_overrides(path: Path, experiment: Experiment) -> None:
+    """Refuse overrides of folds that are not, and those that other folds would have to follow."""
+    for name in experiment.overrides:
+        where, fold = f"{path}: overrides.{name}", int(name.removeprefix("fold_"))
+        if fold >= experiment.splits.fold_count:
+            raise ConfigError(
+                f"{where}: there are {experiment.splits.fold_count} folds, the first is fold_0."
+            )
         try:
-            check_needs(method.name, methods.load(method.name).needs, experiment.task.kind, None)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: students.methods: {error}.") from error
+            changed = experiment.for_fold(fold)
+        except ValidationError as error:
+            raise ConfigError(sentences(where, error, Experiment)) from error
+        _check_plugins(where, changed)
+        if _shared(changed) != _shared(experiment):
+            raise ConfigError(
+                f"{where}: the modalities, their roles, sources and features, and the list of methods belong to "
+                "all folds; a fold may change encoders, trainings and options."
+            )
 
 
-def _sentences(where: Path | str, error: ValidationError, model: type[Params]) -> str:
-    return "\n".join(_sentence(where, problem, model) for problem in error.errors())
-
-
-def _sentence(where: Path | str, problem: dict, model: type[Params]) -> str:
-    steps = [str(step) for step in problem["loc"]]
-    place = ".".join(steps)
-    if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, steps[:-1])
-        close = difflib.get_close_matches(steps[-1], known, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(known)}."
-        return f"{where}: there is no option '{place}'. {hint}"
-    if problem["type"] == "missing":
-        return f"{where}: the option '{place}' is missing."
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    given = problem["input"]
-    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{where}: {place}: {message}{shown}."
-
-
-def _known_keys(model: Any, steps: list[str]) -> list[str]:
-    """Names of the options at a place of the configuration."""
-    from typing import get_args
-
-    for step in steps:
-        fields = getattr(model, "model_fields", None)
-        if fields is not None:
-            model = fields[step].annotation if step in fields else None
-        else:  # a list or a dictionary: its values
-            model = get_args(model)[-1] if get_args(model) else None
-    return sorted(getattr(model, "model_fields", {}))
+def _shared(experiment: Experiment) -> tuple[dict, list[str]]:
+    """What no fold may change for itself."""
+    modalities = {name: (m.role, m.source, m.feature) for name, m in experiment.modalities.items()}
+    return modalities, [method.name for method in experiment.students.methods]

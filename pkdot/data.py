@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pkdot.files import read_json
+from pkdot.files import open_array, read_json
+from pkdot.provenance import verified
 
 
 @dataclass(frozen=True)
@@ -21,14 +22,17 @@ class Samples:
 
     @classmethod
     def load(cls, manifest: Path) -> Samples:
-        """Read a manifest and the dataset.json beside it."""
-        return cls(pd.read_parquet(manifest), read_json(manifest.with_name("dataset.json")))
+        """Read a manifest and the dataset.json beside it, both checked against their record."""
+        about = manifest.with_name("dataset.json")
+        for path in (manifest, about):
+            verified(path)
+        return cls(pd.read_parquet(manifest), read_json(about))
 
     def __len__(self) -> int:
         return len(self.table)
 
     def rows(self, part: list[str], unit: str) -> np.ndarray:
-        """Sorted rows of the subjects (or, where ``unit`` is ``sample``, of the samples) of a part of a fold."""
+        """Sorted rows of the subjects (or samples, where ``unit`` is ``sample``) of a part of a fold."""
         return np.flatnonzero(self.table[f"{unit}_id"].isin(set(part)).to_numpy())
 
     @cached_property
@@ -47,11 +51,14 @@ class Features:
     """
 
     def __init__(self, folder: Path, samples: Samples):
-        index = pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
+        verified(folder / "index.parquet")
+        index = (
+            pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
+        )
         self.valid = index["valid"].to_numpy(dtype=bool)
         self._row = index["row"].to_numpy()
         self._shard, names = pd.factorize(index["shard"])
-        self._arrays = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names]
+        self._arrays = [open_array(folder / f"{name}.npy") for name in names]
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pkdot.errors import DataError
 
 
@@ -56,3 +58,22 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path}: no such file. Run the stage that writes it first.") from error
     except ValueError as error:
         raise DataError(f"{path}: not valid JSON ({error}). Delete it and run its stage again.") from error
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Memory-map a .npy file of real numbers; nothing in it is ever unpickled.
+
+    Raises
+    ------
+    DataError
+        The file is missing, is no .npy file, is cut off, or holds something else.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: is not a whole .npy file of numbers") from error
+    if array.dtype.kind not in "iuf" or not array.ndim:
+        raise DataError(f"{path}: holds {array.dtype} of shape {array.shape}, not an array of real numbers")
+    return array

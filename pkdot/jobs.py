@@ -38,7 +38,9 @@ def ingest(e: Experiment) -> IngestParams:
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
     """Of one shard of one modality."""
-    return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards)
+    return FeatureParams(
+        modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards
+    )
 
 
 def index(e: Experiment, modality: str) -> IndexParams:

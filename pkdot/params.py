@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Params(BaseModel):
@@ -24,3 +25,35 @@ class Params(BaseModel):
 def canonical(value: Any) -> str:
     """One line of JSON with sorted keys: equal parameters give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sentences(where: object, error: ValidationError, model: type[Params]) -> str:
+    """One sentence a problem of a parameter set: where it is, what it is, and the closest known key."""
+    return "\n".join(_sentence(where, problem, model) for problem in error.errors())
+
+
+def _sentence(where: object, problem: dict, model: type[Params]) -> str:
+    steps = [str(step) for step in problem["loc"]]
+    place = ".".join(steps)
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(model, steps[:-1])
+        close = difflib.get_close_matches(steps[-1], known, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(known)}."
+        return f"{where}: there is no option '{place}'. {hint}"
+    if problem["type"] == "missing":
+        return f"{where}: the option '{place}' is missing."
+    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    given = problem["input"]
+    shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{where}: {place}: {message}{shown}."
+
+
+def _known_keys(model: Any, steps: list[str]) -> list[str]:
+    """Names of the options at a place of the configuration."""
+    for step in steps:
+        fields = getattr(model, "model_fields", None)
+        if fields is not None:
+            model = fields[step].annotation if step in fields else None
+        else:  # a list or a dictionary: its values
+            model = get_args(model)[-1] if get_args(model) else None
+    return sorted(getattr(model, "model_fields", {}))

@@ -24,7 +24,7 @@ import psutil
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
-from pkdot.params import Params
+from pkdot.params import Params, canonical
 from pkdot.registry import modules_of
 
 PACKAGES = (
@@ -83,10 +83,21 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(name for name in names if name.split(".")[0] == "pkdot")
 
 
-def record_of(path: Path) -> Path:
-    """The record that speaks of a file: ``<stem>.run.json`` beside it, else the folder's ``run.json``."""
-    own = path.with_name(f"{path.name.split('.')[0]}.run.json")
-    return own if own.is_file() else path.with_name("run.json")
+def record_of(path: Path) -> Path | None:
+    """The record in the same folder that speaks of a file; None where none does."""
+    records = sorted(path.parent.glob("*run.json"))
+    return next((record for record in records if path.name in read_json(record)["outputs"]), None)
+
+
+def fingerprint(module: str, params: Params, inputs: Iterable[Path]) -> str:
+    """One hash of all that decides what a job writes: its code and parameters, its inputs, the packages."""
+    known = {
+        "code": code_hash(module, params),
+        "params": params.plain(),
+        "inputs": {str(path): verified(path) for path in inputs},
+        "versions": versions(),
+    }
+    return hashlib.sha256(canonical(known).encode()).hexdigest()[:16]
 
 
 def verified(path: Path) -> str:
@@ -101,9 +112,9 @@ def verified(path: Path) -> str:
         raise DataError(f"{path}: no such file. Run the stage that writes it first.")
     digest = sha256(path)
     record = record_of(path)
-    if record.is_file():
+    if record is not None:
         known = read_json(record)
-        if known["outputs"].get(path.name) != digest:
+        if known["outputs"][path.name] != digest:
             raise DataError(
                 f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
                 f"Delete {known['marker']} and run again."
@@ -111,8 +122,44 @@ def verified(path: Path) -> str:
     return digest
 
 
+def chain(paths: Iterable[Path]) -> dict[Path, dict]:
+    """Return the records behind files, back to the first stage, and check that they belong together.
+
+    What a job read must be what the record of its maker says was written. Only records are compared, which costs
+    no hashing (``verified`` compares a file to its record). A file without one, such as raw data, ends a chain.
+
+    Returns
+    -------
+    dict
+        Path of each record -> the record.
+
+    Raises
+    ------
+    DataError
+        A file was made anew, and what was once made of it was not.
+    """
+    found: dict[Path, dict] = {}
+    waiting = [record_of(path) for path in paths]
+    while waiting:
+        path = waiting.pop()
+        if path in found or not path.is_file():
+            continue
+        found[path] = known = read_json(path)
+        for source, digest in known["inputs"].items():
+            maker = record_of(Path(source))
+            if maker.is_file() and read_json(maker)["outputs"].get(Path(source).name) != digest:
+                raise DataError(
+                    f"{known['marker']}: it was made from another {source} than the one that lies there now. "
+                    f"Delete {known['marker']} and run again."
+                )
+            waiting.append(maker)
+    return dict(sorted(found.items()))
+
+
 @contextmanager
-def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), record: str = "run") -> Iterator[Path]:
+def job(
+    module: str, out: Path, params: Params, inputs: Iterable[Path] = (), record: str = "run"
+) -> Iterator[Path]:
     """Run a stage: check its inputs, yield a scratch folder to write to, move the files to ``out``, keep a record.
 
     Parameters
@@ -132,12 +179,15 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
     """
     started = time.time()
     clock = time.monotonic()
+    code = code_hash(module, params)
     digests = {str(path): verified(path) for path in sorted(set(inputs))}
     scratch = _fresh_scratch(out, record)
     try:
         yield scratch
         moved = _move(scratch, out)
-        marker = next((folder / name for folder, names in moved.items() for name in names if folder == out), out)
+        marker = next(
+            (folder / name for folder, names in moved.items() for name in names if folder == out), out
+        )
         for folder, outputs in moved.items():
             name = f"{record}.run.json" if folder == out and record != "run" else "run.json"
             write_json(
@@ -145,7 +195,7 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
                 {
                     "stage": module,
                     "params": params.plain(),
-                    "code": code_hash(module, params),
+                    "code": code,
                     "inputs": digests,
                     "outputs": outputs,
                     "versions": versions(),
@@ -176,7 +226,8 @@ def _fresh_scratch(out: Path, record: str) -> Path:
     prefix = f".{out.name}.{record}.partial-"
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f"{prefix}*"):
-        if not psutil.pid_exists(int(left.name.rpartition("-")[2])):
+        pid = left.name.rpartition("-")[2]
+        if not (pid.isdigit() and psutil.pid_exists(int(pid))):
             shutil.rmtree(left, ignore_errors=True)
     scratch = out.parent / f"{prefix}{os.getpid()}"
     shutil.rmtree(scratch, ignore_errors=True)

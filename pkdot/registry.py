@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_serializer, model_validator
 
 from pkdot.errors import ConfigError
-from pkdot.params import Params
+from pkdot.params import Params, sentences
 
 
 class Registry:
@@ -100,9 +100,16 @@ class Choice(Params):
     def _spread(cls, value: Any) -> Any:
         if isinstance(value, str):
             return {"name": value}
-        if isinstance(value, dict) and not isinstance(value.get("options"), dict):
-            return {"name": value.get("name"), "options": {k: v for k, v in value.items() if k != "name"}}
+        if isinstance(value, dict) and "options" not in value:
+            own = {key: value[key] for key in cls.model_fields if key in value}
+            return {**own, "options": {key: item for key, item in value.items() if key not in own}}
         return value
+
+    @model_serializer
+    def _flat(self) -> dict[str, Any]:
+        """As it is written in a configuration, so that parts of it can be overridden."""
+        own = {key: getattr(self, key) for key in type(self).model_fields if key != "options"}
+        return {**own, **self.options}
 
     @model_validator(mode="after")
     def _known(self) -> Choice:
@@ -110,9 +117,19 @@ class Choice(Params):
         return self
 
     def load(self) -> tuple[type, Params]:
-        """Import the plug-in; return its class and its validated options."""
+        """Import the plug-in; return its class and its validated options.
+
+        Raises
+        ------
+        ConfigError
+            An option is unknown or out of its range.
+        """
         cls = self.family.load(self.name)
-        return cls, cls.Options(**self.options)
+        try:
+            return cls, cls.Options(**self.options)
+        except ValidationError as error:
+            where = f"options of {self.family.kind} '{self.name}'"
+            raise ConfigError(sentences(where, error, cls.Options)) from error
 
 
 def choices_of(value: Any) -> Iterator[Choice]:

@@ -26,7 +26,9 @@ class SplitParams(Params):
         description="leave_subjects_out (k folds), leave_one_subject_out, given (test_subjects), official (the owners' "
         "split), or clips_as_released (folds over clips, which leak subjects: for comparison only)",
     )
-    folds: int = Field(5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects")
+    folds: int = Field(
+        5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects"
+    )
     test_subjects: list[str] = Field([], description="the test subjects of the scheme given")
     validation_fraction: float = Field(
         0.25, gt=0, lt=0.5, description="share of each training part's subjects that make the choices"
@@ -65,7 +67,7 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
         if by_clip:
             validation = test  # as released: the test fold makes the choices
         elif not validation:
-            validation = _deal(rest, max(2, round(1 / params.validation_fraction)), rng)[0]
+            validation = _validation(rest, params.validation_fraction, rng)
         train = [unit for unit in rest.index if unit not in set(validation)]
         folds.append({"train": sorted(train), "validation": sorted(validation), "test": sorted(test)})
     _check(folds, samples, "sample" if by_clip else "subject", manifest)
@@ -84,9 +86,14 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
 def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
     """A row for each subject (or sample): its group, its owners' part, and its count of each class."""
     table, unit = samples.table, "sample_id" if by_clip else "subject_id"
+    groups = table.groupby("subject_id")["group_id"].nunique()
+    if (groups > 1).any():
+        raise DataError(
+            f"the manifest has subject '{groups.idxmax()}' in {groups.max()} groups; give it one group_id."
+        )
     units = table.groupby(unit).agg(group=("sample_id" if by_clip else "group_id", "first"))
     if "official" in table:
-        units["official"] = table.groupby(unit)["official"].first()
+        units["official"] = table.groupby(unit)["official"].unique()
     if samples.classes:
         counts = pd.crosstab(table[unit], table[next(iter(samples.about["targets"]))])
     else:
@@ -107,44 +114,66 @@ def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generat
     if params.scheme == "given":
         unknown = set(params.test_subjects) - set(units.index)
         if unknown:
-            raise DataError(f"splits.test_subjects names {sorted(unknown)[0]!r}, which the manifest does not have; remove it.")
+            raise DataError(
+                f"splits.test_subjects names {sorted(unknown)[0]!r}, which the manifest does not have; remove it."
+            )
         groups = set(units.loc[params.test_subjects, "group"])
         return [(list(units.index[units["group"].isin(groups)]), [])]
     if params.scheme == "official":
-        return [(_official_test(units), [])]
-    return [(part, []) for part in _deal(units, params.folds, rng)]
+        return [_official(units)]
+    if units["group"].nunique() < params.folds:
+        raise DataError(
+            f"splits.folds is {params.folds}, but there are {units['group'].nunique()} subjects (or groups that must "
+            "stay together). Set splits.folds to fewer, or add subjects."
+        )
+    return [(part, []) for part in _deal(units, np.ones(params.folds), rng)]
 
 
-def _official_test(units: pd.DataFrame) -> list[str]:
-    """The owners' test part, or their validation part where the test part is not public."""
+def _official(units: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The owners' test and validation parts; where the test part is not public, their validation part is tested."""
     if "official" not in units:
-        raise DataError("splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out.")
-    for part in ("test", "validation"):
-        chosen = units.index[units["official"] == part]
-        if len(chosen):
-            return list(chosen)
-    raise DataError("splits.scheme is official, but every sample lies in the owners' training part.")
+        raise DataError(
+            "splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out."
+        )
+    torn = units.groupby("group")["official"].agg(lambda parts: parts.explode().nunique() > 1)
+    if torn.any():
+        raise DataError(
+            f"splits.scheme is official, but the owners have '{torn.index[torn][0]}' in two of their parts, and it "
+            "must stay together; choose leave_subjects_out."
+        )
+    test, validation = (
+        list(units.index[units["official"].str[0] == part]) for part in ("test", "validation")
+    )
+    if not test and not validation:
+        raise DataError("splits.scheme is official, but every sample lies in the owners' training part.")
+    return (test, validation) if test else (validation, [])
 
 
-def _deal(units: pd.DataFrame, parts: int, rng: np.random.Generator) -> list[list[str]]:
-    """Deal groups to parts, the largest first, each to the part that it leaves most balanced in classes."""
+def _validation(rest: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[str]:
+    """The share of a fold's training part that makes the choices, balanced in classes."""
+    if rest["group"].nunique() < 2:
+        raise DataError(
+            "the training part of a fold has one subject (or group that must stay together), but it takes one to "
+            "train on and one to make the choices. Add subjects."
+        )
+    return _deal(rest, np.array([fraction, 1 - fraction]), rng)[0]
+
+
+def _deal(units: pd.DataFrame, shares: np.ndarray, rng: np.random.Generator) -> list[list[str]]:
+    """Deal groups to parts of the given shares, the largest first, each to where it meets the fewest of its classes.
+
+    No part is left empty while there are as many groups: an empty one is always among the cheapest, and first.
+    """
     counts = [column for column in units if column.startswith("n_")]
     groups = units.groupby("group")[counts].sum()
-    if len(groups) < parts:
-        raise DataError(
-            f"the splits need {parts} parts, but there are {len(groups)} subjects (or groups that must stay together). "
-            f"Set splits.folds to {max(len(groups), 2)} or fewer, or add subjects."
-        )
-    order = rng.permutation(len(groups))
-    order = order[np.argsort(-groups.sum(axis=1).to_numpy()[order], kind="stable")]
     sizes = groups.to_numpy(dtype=float)
-    goal = sizes.sum(axis=0) / parts
-    load = np.zeros((parts, len(counts)))
-    members: list[list[str]] = [[] for _ in range(parts)]
+    order = rng.permutation(len(groups))
+    order = order[np.argsort(-sizes.sum(axis=1)[order], kind="stable")]
+    load = np.zeros((len(shares), len(counts)))
+    members: list[list[str]] = [[] for _ in shares]
     for group in order:
-        empty_first = [len(part) for part in members]
-        cost = (((load + sizes[group] - goal) ** 2) - (load - goal) ** 2).sum(axis=1)
-        best = min(range(parts), key=lambda part: (round(cost[part], 9), empty_first[part]))
+        cost = load @ sizes[group] / shares
+        best = min(range(len(shares)), key=lambda part: (cost[part], len(members[part]) / shares[part]))
         load[best] += sizes[group]
         members[best].append(groups.index[group])
     return [list(units.index[units["group"].isin(part)]) for part in members]
@@ -156,8 +185,12 @@ def _check(folds: list[dict], samples: Samples, unit: str, manifest: Path) -> No
         for part in ("train", "validation", "test"):
             rows = samples.rows(fold[part], unit)
             if not len(rows):
-                raise DataError(f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects.")
-            missing = set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
+                raise DataError(
+                    f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects."
+                )
+            missing = (
+                set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
+            )
             if missing:
                 raise DataError(
                     f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "

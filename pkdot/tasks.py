@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pkdot.errors import ConfigError
 from pkdot.params import Params
 
 if TYPE_CHECKING:
@@ -23,13 +24,20 @@ class TaskParams(Params):
     """What is predicted."""
 
     kind: Literal["classification", "ordinal", "regression"] = Field(
-        "classification", description="classes, ordered classes, or real numbers for every frame of a sequence"
+        "classification",
+        description="classes, ordered classes, or real numbers for every frame of a sequence",
     )
     loss: Literal["cross_entropy", "ordinal", "ccc", "mse"] = Field(
         "cross_entropy",
         description="cross_entropy; ordinal (cross-entropy plus the squared earth mover's distance between cumulative "
         "probabilities); ccc (1 - concordance correlation); mse",
     )
+
+    @model_validator(mode="after")
+    def _loss_of_its_kind(self) -> TaskParams:
+        if (self.kind == "regression") != (self.loss in ("ccc", "mse")):
+            raise ConfigError(f"task.loss {self.loss} does not serve task.kind {self.kind}")
+        return self
 
 
 class Task:
@@ -131,7 +139,11 @@ def ccc(prediction: Tensor, target: Tensor) -> Tensor:
     if x.numel() < 2:
         return prediction.sum() * 0
     dx, dy = x - x.mean(), y - y.mean()
-    return 2 * (dx * dy).mean() / (dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square() + 1e-12)
+    return (
+        2
+        * (dx * dy).mean()
+        / (dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square() + 1e-12)
+    )
 
 
 def _loss_of(kind: str, values: Tensor, truth: Tensor) -> Tensor:

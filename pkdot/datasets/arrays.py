@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pkdot.datasets.base import Dataset, register
 from pkdot.errors import DataError
+from pkdot.files import open_array
 from pkdot.ledger import Ledger
 from pkdot.params import Params
 
@@ -30,9 +31,13 @@ class ArraysOptions(Params):
     title: str = Field("a table of arrays", description="how reports call the data")
     target: str = Field("class", description="how reports call the target")
     streams: list[str] = Field(min_length=1, description="the streams: columns of recordings.csv with paths")
-    classes: list[str] = Field(min_length=2, description="classes in order; recordings of others are left out")
+    classes: list[str] = Field(
+        min_length=2, description="classes in order; recordings of others are left out"
+    )
     seconds: float = Field(4.0, gt=0, description="length of a window")
-    step: float = Field(4.0, gt=0, description="time from the start of a window to that of the next, in seconds")
+    step: float = Field(
+        4.0, gt=0, description="time from the start of a window to that of the next, in seconds"
+    )
 
 
 @register("arrays")
@@ -50,43 +55,72 @@ class Arrays(Dataset):
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}
 
+    def __init__(self, root: Path, options: ArraysOptions):
+        super().__init__(root, options)
+        self.title = options.title
+
     def read(self, ledger: Ledger) -> pd.DataFrame:
         table = self._recordings()
+        seen: set[str] = set()
         rows = []
         for number, recording in enumerate(table.to_dict("records")):
+            name = recording["recording_id"]
             where = f"{self.root / 'recordings.csv'}, row {number + 2}"
             try:
-                rows += self._windows(recording, where)
+                if name in seen:
+                    raise DataError(f"{where}: the recording_id '{name}' was used before")
+                rows += self._windows(recording, where, ledger)
+                seen.add(name)
             except DataError as problem:
-                ledger.add(str(recording["recording_id"]), "", "ingest", str(problem))
+                ledger.add(name, "", "ingest", str(problem))
         return pd.DataFrame(rows)
 
     def _recordings(self) -> pd.DataFrame:
         path = self.root / "recordings.csv"
         if not path.is_file():
-            raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
+            raise DataError(
+                f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md."
+            )
         try:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, UnicodeDecodeError) as error:
             raise DataError(f"{path}: is not a table of comma-separated values ({error}).") from error
         for column in (*COLUMNS, *self.options.streams):
             if column not in table:
-                raise DataError(f"{path}: has no column '{column}'; add it, or name the right streams in the configuration.")
+                raise DataError(
+                    f"{path}: has no column '{column}'; add it, or name the right streams in the configuration."
+                )
         return table
 
-    def _windows(self, recording: dict[str, str], where: str) -> list[dict]:
+    def _windows(self, recording: dict[str, str], where: str, ledger: Ledger) -> list[dict]:
         options = self.options
+        for column in ("recording_id", "subject_id"):
+            if not recording[column].strip():
+                raise DataError(f"{where}: the {column} is empty")
         if recording["target"] not in options.classes:
             raise DataError(f"{where}: the target '{recording['target']}' is not in dataset.classes")
         rate = _positive(recording["rate"], where)
         paths = {stream: self._path(recording[stream], where) for stream in options.streams}
-        seconds = min(_length(path) / rate for path in paths.values() if path is not None)
-        starts = np.arange(0, seconds - options.seconds + 1e-9, options.step)
+        seconds = [len(open_array(path)) / rate for path in paths.values() if path is not None]
+        if not seconds:
+            raise DataError(f"{where}: the recording has none of the streams {', '.join(options.streams)}")
+        starts, longest = (
+            np.arange(0, s - options.seconds + 1e-9, options.step) for s in (min(seconds), max(seconds))
+        )
         if not len(starts):
-            raise DataError(f"{where}: the recording lasts {seconds:.1f} s, less than a window of {options.seconds:g} s")
-        return [self._window(recording, paths, number, start) for number, start in enumerate(starts)]
+            raise DataError(
+                f"{where}: the recording lasts {min(seconds):.1f} s, less than a window of {options.seconds:g} s"
+            )
+        if len(longest) > len(starts):
+            problem = (
+                f"{where}: the streams last {min(seconds):.1f} to {max(seconds):.1f} s; the rest is left out"
+            )
+            ledger.add(recording["recording_id"], "", "ingest", problem)
+        return [self._window(recording, paths, rate, *window) for window in enumerate(starts)]
 
-    def _window(self, recording: dict[str, str], paths: dict[str, Path | None], number: int, start: float) -> dict:
+    def _window(
+        self, recording: dict, paths: dict[str, Path | None], rate: float, number: int, start: float
+    ) -> dict:
         subject = recording["subject_id"]
         row = {
             "sample_id": f"{recording['recording_id']}-{number:04d}",
@@ -95,13 +129,19 @@ class Arrays(Dataset):
             self.options.target: recording["target"],
         }
         for stream, path in paths.items():
-            row |= {f"{stream}_path": None if path is None else str(path)}
-            row |= {f"{stream}_start": start, f"{stream}_stop": start + self.options.seconds}
+            row[f"{stream}_path"] = None if path is None else str(path)
+            row |= {
+                f"{stream}_start": start,
+                f"{stream}_stop": start + self.options.seconds,
+                f"{stream}_rate": rate,
+            }
         return row
 
     def _path(self, name: str, where: str) -> Path | None:
         if not name:
             return None
+        if "\0" in name:
+            raise DataError(f"{where}: {name!r} is no path")
         path = self.root / name
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise DataError(f"{where}: the path '{name}' leads out of {self.root}")
@@ -113,16 +153,6 @@ def _positive(text: str, where: str) -> float:
         value = float(text)
     except ValueError:
         value = float("nan")
-    if not value > 0:
+    if not 0 < value < float("inf"):
         raise DataError(f"{where}: the rate '{text}' is not a number of Hz above zero")
     return value
-
-
-def _length(path: Path) -> int:
-    """Rows of a .npy file, from its header."""
-    try:
-        return len(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError, TypeError) as error:
-        raise DataError(f"{path}: is not a .npy array of numbers (time, channels)") from error

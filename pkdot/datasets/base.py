@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
+from pydantic import ValidationError
 
-from pkdot.errors import DataError
+from pkdot.errors import ConfigError, DataError
 from pkdot.ledger import Ledger
-from pkdot.params import Params
+from pkdot.params import Params, sentences
 from pkdot.registry import Choice, Registry
 
 register = Registry("pkdot.datasets", "data set")
@@ -22,6 +23,22 @@ class DatasetChoice(Choice):
     """A data set by name, with its options."""
 
     family = register
+
+    def preparation_of(self, options: dict[str, Any]) -> Params:
+        """Validated options of what makes the root of the data set.
+
+        Raises
+        ------
+        ConfigError
+            The project cannot make it, or an option is unknown or out of its range.
+        """
+        cls = self.family.load(self.name)
+        if cls.Preparation is None:
+            raise ConfigError(f"{cls.title} cannot be made; point dataset.root at your own copy")
+        try:
+            return cls.Preparation(**options)
+        except ValidationError as error:
+            raise ConfigError(sentences("dataset.prepare", error, cls.Preparation)) from error
 
 
 class Dataset(ABC):
@@ -67,9 +84,10 @@ class Dataset(ABC):
         Returns
         -------
         DataFrame
-            ``sample_id``, ``subject_id``, ``group_id`` (subjects that must stay together), one column a target, and
-            for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop`` (seconds). A path is None
-            where the sample lacks the source. ``official`` (train | validation | test) where the owners split.
+            ``sample_id`` (each once), ``subject_id``, ``group_id`` (subjects that must stay together), one column
+            a target, and for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop`` (seconds),
+            and ``<source>_rate`` (Hz) where the file does not say it. A path is None where the sample lacks the
+            source. ``official`` (train | validation | test) where the owners split.
 
         Raises
         ------

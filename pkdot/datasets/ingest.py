@@ -44,13 +44,19 @@ def ingest(out: Path, params: IngestParams) -> None:
             f"{root}: no sample can be used; the first reason of {len(ledger.entries)}: "
             f"{ledger.entries[0].problem if ledger.entries else 'no file of this data set was found'}."
         )
+    twice = table["sample_id"].duplicated()
+    if twice.any():
+        raise DataError(
+            f"{root}: the sample_id '{table.loc[twice, 'sample_id'].iloc[0]}' occurs twice; rename one."
+        )
     table = table.sort_values("sample_id", ignore_index=True)
     columns = ["sample_id", "subject_id", "group_id", *dataset.targets()]
     columns += ["official"] if "official" in table else []
     manifest = table[columns].copy()
     for modality, source in params.sources.items():
-        for part in ("path", "start", "stop"):
-            manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
+        for part in ("path", "start", "stop", "rate"):
+            if f"{source}_{part}" in table:
+                manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
     with job(__name__, out, params, record="ingest") as scratch:
         manifest.to_parquet(scratch / "manifest.parquet", index=False)
         ledger.write(scratch / "ingest.ledger.csv")

@@ -21,4 +21,4 @@ class PrepareParams(Params):
 def prepare(out: Path, params: PrepareParams, workers: int = 1) -> None:
     """Make the root of a data set in its owners' layout; its marker is written last."""
     cls = params.dataset.family.load(params.dataset.name)
-    cls.prepare(out, cls.Preparation(**params.options), workers)
+    cls.prepare(out, params.dataset.preparation_of(params.options), workers)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 
 from pkdot.datasets.arrays import Arrays, ArraysOptions
 from pkdot.datasets.base import register
@@ -26,10 +27,10 @@ class WatchPreparation(Params):
 class WatchOptions(ArraysOptions):
     """Options of ``watch``: those of ``arrays``, with streams and classes known."""
 
-    title: str = "Watch: shoulder exercises (real recordings)"
-    target: str = "exercise"
-    streams: list[str] = list(STREAMS)
-    classes: list[str] = CLASSES
+    title: str = Field("Watch: shoulder exercises (real recordings)", description="how reports call the data")
+    target: str = Field("exercise", description="how reports call the target")
+    streams: list[str] = Field(list(STREAMS), min_length=1, description="the streams to use")
+    classes: list[str] = Field(CLASSES, min_length=2, description="the exercises to tell apart, in order")
 
 
 @register("watch")
@@ -47,7 +48,9 @@ class Watch(Arrays):
 
         data = load_watch()
         rows = []
-        for number, (signals, label, subject) in enumerate(zip(data["X"], data["y"], data["subject"], strict=True)):
+        for number, (signals, label, subject) in enumerate(
+            zip(data["X"], data["y"], data["subject"], strict=True)
+        ):
             row = {
                 "recording_id": f"r{number:03d}",
                 "subject_id": f"s{int(subject):02d}",

@@ -70,18 +70,22 @@ class ContrastiveDistillation(Distiller):
         seen = (self.kind >= 0).nonzero().squeeze(1)
         drawn = seen[torch.randint(len(seen), (self.options.negatives,), device=seen.device)]
         valid = self.kind[drawn] != kind[:, None]
-        positive = (unit[0] * unit[1]).sum(dim=1) / self.options.temperature
-        negative = unit @ self.memory[:, drawn].flip(0).mT / self.options.temperature
-        self._scale(negative.detach(), valid)
-        log_odds = self.log_scale.nan_to_num() + math.log(self.options.negatives)
-        return sum(contrast(positive, negative[side], valid, log_odds[side]) for side in range(2))
+        scaled = unit / self.options.temperature
+        positive = (scaled[0] * unit[1]).sum(dim=1)
+        loss = 0.0
+        for side in range(2):
+            negative = scaled[side] @ self.memory[1 - side, drawn].T
+            loss = loss + contrast(positive, negative, valid, self._log_odds(side, negative.detach(), valid))
+        return loss
+
+    def _log_odds(self, side: int, negative: Tensor, valid: Tensor) -> Tensor:
+        """The first batch that has negatives settles the constant of a side."""
+        if self.log_scale[side].isnan() and valid.any():
+            self.log_scale[side] = negative[valid].exp().mean().log()
+        return self.log_scale[side].nan_to_num() + math.log(self.options.negatives)
 
     @torch.no_grad()
     def _remember(self, unit: Tensor, rows: Tensor, kind: Tensor) -> None:
         old = self.options.momentum * (self.kind[rows] >= 0)[:, None]
         self.memory[:, rows] = normalize(old * self.memory[:, rows] + (1 - old) * unit, dim=-1)
         self.kind[rows] = kind
-
-    def _scale(self, negative: Tensor, valid: Tensor) -> None:
-        mean = (negative.exp() * valid).sum((1, 2)) / valid.sum()
-        self.log_scale = torch.where(self.log_scale.isfinite(), self.log_scale, mean.log())

@@ -61,6 +61,7 @@ class DKDOptions(Options):
 @register("dkd", needs={"logits", "three classes"})
 class DecoupledDistillation(Distiller):
     Options = DKDOptions
+    weights = (1.0, 0.3, 0.1, 3.0, 0.03, 10.0)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         o = self.options

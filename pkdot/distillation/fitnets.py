@@ -15,7 +15,7 @@ from pkdot.networks import Outputs
 class FitNets(Distiller):
     """Mean squared difference of regressed and true hints (eq. 3, as a mean over the entries)."""
 
-    weights = (100.0, 30.0, 300.0, 10.0, 1000.0, 3.0)
+    weights = (100.0, 30.0, 10.0, 3.0, 300.0, 1.0)
 
     def __init__(self, context, options):
         super().__init__(context, options)

@@ -24,7 +24,7 @@ class LogitStandardization(Distiller):
     """KD of standardised logits. Two classes are refused: there all samples have the same ones."""
 
     Options = StandardizationOptions
-    weights = (9.0, 3.0, 30.0, 1.0, 90.0, 0.3)
+    weights = (9.0, 3.0, 1.0, 0.3, 30.0, 0.1)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return kd_loss(standardised(student.logits), standardised(teacher.logits), self.options.temperature)

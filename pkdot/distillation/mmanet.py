@@ -38,7 +38,7 @@ def mad_loss(student: Tensor, teacher: Tensor, teacher_logits: Tensor) -> Tensor
 
 @register("mmanet", needs={"logits", "features", "classes"})
 class MarginAware(Distiller):
-    weights = (10.0, 3.0, 30.0, 1.0, 100.0, 0.3)
+    weights = (10.0, 3.0, 30.0, 1.0, 100.0, 0.3)  # the released code leaves it to the command line
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return mad_loss(student.features, teacher.features, teacher.logits)

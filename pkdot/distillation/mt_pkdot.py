@@ -31,17 +31,17 @@ class MTPKDOTOptions(PKDOTOptions):
     centroid: float = Field(1.0, ge=0, description="weight of the centroids against the transport")
 
 
-@register("mt_pkdot", needs={"features", "hallucination", "modalities"})
+@register("mt_pkdot", needs={"logits", "features", "hallucination", "modalities"})
 class MultiTeacherPKDOT(PKDOT):
     Options = MTPKDOTOptions
     # Released: 0.8 times the task, 0.2 times the transport, 0.2 times the centroids.
     grid = (
         (0.25, 30, 0.1),
         (1.2, 30, 0.1),
-        (0.25, 10, 0.1),
-        (1.2, 30, 0.03),
-        (0.04, 30, 0.1),
-        (4.0, 10, 0.3),
+        (0.06, 30, 0.1),
+        (0.25, 10, 0.03),
+        (1.2, 10, 0.03),
+        (5.0, 30, 0.3),
     )
 
     def __init__(self, context, options):

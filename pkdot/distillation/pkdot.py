@@ -44,7 +44,14 @@ class PKDOTOptions(Options):
 class PKDOT(Distiller):
     Options = PKDOTOptions
     # (weight, anchors, blur), the released setting first
-    grid = ((0.6, 30, 0.1), (3.0, 30, 0.1), (0.6, 10, 0.1), (3.0, 30, 0.03), (0.1, 30, 0.1), (10.0, 10, 0.3))
+    grid = (
+        (0.6, 30, 0.1),
+        (3.0, 30, 0.1),
+        (0.15, 30, 0.1),
+        (0.6, 10, 0.03),
+        (3.0, 10, 0.03),
+        (12.0, 30, 0.3),
+    )
 
     @classmethod
     def candidates(cls, options, count):

@@ -1,8 +1,9 @@
 """Relational knowledge distillation, distances and angles (RKD). Park et al., CVPR 2019, arXiv 1904.05068."""
 
+import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import normalize, pdist, smooth_l1_loss
+from torch.nn.functional import pdist, smooth_l1_loss
 
 from pkdot.distillation.base import Distiller, Options, register
 from pkdot.networks import Outputs
@@ -18,8 +19,13 @@ def pair_distances(features: Tensor) -> Tensor:
 
 def triplet_cosines(features: Tensor) -> Tensor:
     """Cosine of the angle at j between i and k (section 3.2.2), entry (j, i, k): (B, d) -> (B, B, B)."""
-    directions = normalize(features.unsqueeze(0) - features.unsqueeze(1), dim=-1, eps=TINY)
-    return directions @ directions.mT
+    centred = features - features.mean(dim=0)
+    inner = centred @ centred.T
+    distance = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    inverse = 1 / distance.masked_fill(distance < TINY, torch.inf)
+    # (i - j) . (k - j) from inner products: no B x B x d array is made, and the backward pass is short
+    products = inner - inner.unsqueeze(2) + (inner.diagonal().unsqueeze(1) - inner).unsqueeze(1)
+    return products * inverse.unsqueeze(2) * inverse.unsqueeze(1)
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ class _Transport(torch.autograd.Function):
     def backward(ctx, grad_value: Tensor, _) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("entropic transport is differentiable once. Leave out create_graph=True.")
-        scale = grad_value[..., None, None]
+        scale = grad_value.unsqueeze(-1).unsqueeze(-1)
         return *(None if g is None else scale * g for g in ctx.saved_tensors), None, None, None, None, None
 
 
@@ -240,6 +240,7 @@ def _balance_in_steps(
         rows = (rows - (kernel @ v).log()) * (temperature / following)
         columns = (columns + v.log()) * (temperature / following)
         temperature = following
+        del kernel  # three matrices at once are enough
         kernel, rows, columns = _absorb(exponent / temperature, rows, columns)
 
 
@@ -330,15 +331,15 @@ def _pulls(
         distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
         weights = weights * distances.pow(p - 2).masked_fill_(distances == 0, 0)
     return [
-        _pull(weights, u, v, x, y) if wanted[0] else None,
-        _pull(weights.mT, v * (y.shape[-2] / x.shape[-2]), u, y, x) if wanted[1] else None,
+        _pull(weights, u, v, x, y, p) if wanted[0] else None,
+        _pull(weights.mT, v * (y.shape[-2] / x.shape[-2]), u, y, x, p) if wanted[1] else None,
     ]
 
 
-def _pull(weights: Tensor, u: Tensor, v: Tensor, x: Tensor, y: Tensor) -> Tensor:
+def _pull(weights: Tensor, u: Tensor, v: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:
     """``sum_j u_i w_ij v_j (x_i - y_j)``."""
     drawn = ((v * y).mT @ weights.mT).mT  # thin matrix first: the faster order
-    return u * ((weights @ v) * x - drawn)
+    return (x if p == 2 else u * (weights @ v) * x) - u * drawn  # if p is 2, the rows sum to one
 
 
 def check_parameters(blur: float, p: float, max_iterations: int) -> None:

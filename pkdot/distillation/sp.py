@@ -30,7 +30,7 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("sp", needs={"features"})
 class SimilarityPreserving(Distiller):
-    weights = (3000.0, 1000.0, 10000.0, 300.0, 30000.0, 100.0)
+    weights = (3000.0, 1000.0, 300.0, 100.0, 10000.0, 30.0)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return sp_loss(student.features, teacher.features)

@@ -31,6 +31,8 @@ def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
 
 @register("vid", needs={"features"})
 class VariationalInformation(Distiller):
+    weights = (1.0, 10.0, 0.1, 100.0, 3.0, 30.0)
+
     def __init__(self, context, options):
         super().__init__(context, options)
         dim = context.dim

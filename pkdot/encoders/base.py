@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from pkdot.errors import ConfigError
 from pkdot.params import Params
 from pkdot.registry import Choice, Registry
 
@@ -75,6 +76,34 @@ def flip(batch: Tensor, probability: float, generator: torch.Generator) -> Tenso
 
 
 def shift(batch: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
-    """Move a batch of clips (B, F, H, W, C) by one random offset of at most ``pixels`` in height and width."""
+    """Move a batch of clips (B, F, H, W, C) by one random offset, at most ``pixels`` in either direction."""
     rows, columns = (int(torch.randint(-pixels, pixels + 1, (1,), generator=generator)) for _ in range(2))
     return batch.roll((rows, columns), dims=(2, 3))
+
+
+def average_parts(values: Tensor, parts: int) -> Tensor:
+    """Means over equal parts of the last dimension: (..., steps) -> (..., parts).
+
+    A step on the border of two parts counts to each by its share. A product of matrices has the same gradient
+    in every run on a GPU too, which adaptive pooling has not.
+    """
+    steps = values.shape[-1]
+    borders = torch.arange(parts + 1, device=values.device) * steps / parts
+    before = (borders[:, None] - torch.arange(steps, device=values.device)).clamp(0, 1)
+    return values @ (before.diff(dim=0) * parts / steps).T.to(values.dtype)
+
+
+def by_token(batch: Tensor, tokens: int, dim: int) -> Tensor:
+    """Make each of T equal parts of a dimension a sample of its own: (B, ..., steps, ...) -> (B * T, ...).
+
+    Raises
+    ------
+    ConfigError
+        The steps do not divide into equal parts.
+    """
+    steps = batch.shape[dim]
+    if steps % tokens:
+        raise ConfigError(
+            f"{steps} steps of a feature cannot be shared out to {tokens} tokens; make them a multiple of it"
+        )
+    return batch.unflatten(dim, (tokens, steps // tokens)).movedim(dim, 1).flatten(0, 1)

@@ -65,10 +65,13 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, par
             tables.append(table.assign(fold=params.fold, seed=seed, method=method))
         common = set.intersection(*(set(table["sample_id"]) for table in tables))
         seen = set.union(*(set(table["sample_id"]) for table in tables))
+        if not common:
+            raise DataError(
+                f"{manifest}: no test sample of fold {params.fold} has every modality; see ledger.csv."
+            )
+        tables = [table[table["sample_id"].isin(common)] for table in tables]
         scored: dict[str, dict] = {}
-        for position, table in enumerate(tables):
-            tables[position] = table = table[table["sample_id"].isin(common)]
-            method, seed = table["method"].iloc[0], int(table["seed"].iloc[0])
+        for (method, seed), table in zip(files, tables, strict=True):
             subjects = sorted(table["subject_id"].unique())
             values = Metrics(table, subjects, params.task.kind, samples.classes).all()
             scored.setdefault(method, {})[seed] = {key: _number(value) for key, value in values.items()}
@@ -76,7 +79,12 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, par
         everything = pd.concat(tables, ignore_index=True)
         everything = everything[first + [column for column in everything if column not in first]]
         everything.to_parquet(scratch / f"{name}.predictions.parquet", index=False)
-        described = {"fold": params.fold, "samples": len(common), "left_out": len(seen - common), "methods": scored}
+        described = {
+            "fold": params.fold,
+            "samples": len(common),
+            "left_out": len(seen - common),
+            "methods": scored,
+        }
         write_json(scratch / f"{name}.json", described)
 
 
@@ -92,7 +100,8 @@ def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dic
 
 
 def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    """The value for JSON; None where a metric is not defined."""
+    return float(value) if np.isfinite(value) else None
 
 
 def summarise(manifest: Path, folds: list[Path], out: Path, params: SummaryParams) -> None:
@@ -120,15 +129,20 @@ def _tidy(folds: list[dict]) -> pd.DataFrame:
         for metric, value in values.items()
     ]
     table = pd.DataFrame(rows, columns=["fold", "seed", "method", "metric", "value"])
-    return table.sort_values(["fold", "seed", "method", "metric"], ignore_index=True)
+    table = table.sort_values(["fold", "seed", "method", "metric"], ignore_index=True)
+    return table.astype({"value": float})
 
 
-def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples, params: SummaryParams) -> dict:
+def _summary(
+    predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples, params: SummaryParams
+) -> dict:
     from pkdot.evaluation.metrics import metric_names
 
     methods = list(dict.fromkeys(predictions["method"]))
     if FLOOR not in methods:
-        raise DataError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it to students.methods.")
+        raise DataError(
+            f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it to students.methods."
+        )
     names = metric_names(params.task.kind, list(samples.about["targets"]))
     contest = _Contest(predictions, samples, params)
     rows = []
@@ -176,13 +190,12 @@ class _Contest:
         from pkdot.evaluation.statistics import interval, paired_test
 
         per_fold = folds.groupby("fold")["value"].mean()
-        error = float(per_fold.std(ddof=1) / np.sqrt(len(per_fold))) if len(per_fold) > 1 else None
-        low, high = interval(self.resampled[method][metric])
+        low, high = map(_number, interval(self.resampled[method][metric]))
         row = {
             "method": method,
             "metric": metric,
-            "mean": float(self.value[method][metric]),
-            "se": error,
+            "mean": _number(self.value[method][metric]),
+            "se": _number(per_fold.sem()),
             "ci_low": low,
             "ci_high": high,
             "n_subjects": self.subjects,
@@ -191,8 +204,8 @@ class _Contest:
         if method == FLOOR:
             return row
         gain = self.resampled[method][metric] - self.resampled[FLOOR][metric]
-        row["diff"] = row["mean"] - float(self.value[FLOOR][metric])
-        row["diff_ci_low"], row["diff_ci_high"] = interval(gain)
+        row["diff"] = _number(self.value[method][metric] - self.value[FLOOR][metric])
+        row["diff_ci_low"], row["diff_ci_high"] = map(_number, interval(gain))
         row["p"] = paired_test(self.by_subject[method][metric] - self.by_subject[FLOOR][metric], self.seed)
         return row
 
@@ -205,15 +218,17 @@ class _Contest:
 
         floor, ceiling = self.resampled[FLOOR][metric], self.resampled[CEILING][metric]
         gap = self.value[CEILING][metric] - self.value[FLOOR][metric]
-        low, high = interval(ceiling - floor)
-        apart = low > 0 or high < 0
+        gap_low, gap_high = interval(ceiling - floor)
+        apart = gap_low > 0 or gap_high < 0
         shares = []
         for method in methods:
             if method in (FLOOR, CEILING) or method.startswith("modality_"):
                 continue
             share = float((self.value[method][metric] - self.value[FLOOR][metric]) / gap) if apart else None
-            ends = interval((self.resampled[method][metric] - floor) / (ceiling - floor)) if apart else (None, None)
-            shares.append({"method": method, "share": share, "ci_low": ends[0], "ci_high": ends[1]})
+            with np.errstate(invalid="ignore", divide="ignore"):
+                ends = interval((self.resampled[method][metric] - floor) / (ceiling - floor))
+            low, high = map(_number, ends) if apart else (None, None)
+            shares.append({"method": method, "share": share, "ci_low": low, "ci_high": high})
         return shares
 
 

@@ -12,9 +12,16 @@ def bootstrap_weights(subjects: int, repeats: int, seed: int) -> np.ndarray:
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled values; NaNs (resamples without a needed class) are left out."""
+    """Percentile interval of resampled values.
+
+    Resamples for which the value is not defined (such as those without a needed class) are left out; where no
+    value is defined, neither is the interval: NaN.
+    """
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return np.nan, np.nan
     tail = (1 - level) / 2 * 100
-    low, high = np.nanpercentile(values, [tail, 100 - tail])
+    low, high = np.percentile(known, [tail, 100 - tail])
     return float(low), float(high)
 
 

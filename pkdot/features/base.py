@@ -23,12 +23,16 @@ class FeatureChoice(Choice):
 
 @dataclass(frozen=True)
 class Source:
-    """Where a sample's raw data lie: a file and a span in seconds (None: the whole file)."""
+    """Where a sample's raw data lie: a file and a span in seconds (None: the whole file).
+
+    ``rate`` is that of a recording in Hz, where the data set says it and the file does not.
+    """
 
     sample_id: str
     path: Path
     start: float | None
     stop: float | None
+    rate: float | None = None
 
 
 @dataclass(frozen=True)

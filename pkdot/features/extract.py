@@ -46,10 +46,10 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
     cls, options = params.feature.load()
     feature = cls(options)
     name = shard_name(params.shard)
-    samples = _samples_of_shard(pd.read_parquet(manifest), params)
     ledger = Ledger()
     rows = []
     with job(__name__, out, params, inputs=[manifest], record=name) as scratch:
+        samples = _samples_of_shard(pd.read_parquet(manifest), params)
         shape = (len(samples), *feature.shape)
         arrays = np.lib.format.open_memmap(
             scratch / f"{name}.npy", mode="w+", dtype=feature.dtype, shape=shape
@@ -73,19 +73,22 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
 
 
 def _samples_of_shard(manifest: pd.DataFrame, params: FeatureParams) -> pd.DataFrame:
-    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop."""
+    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop, rate."""
     subjects = sorted(manifest["subject_id"].unique())[params.shard :: params.shards]
-    columns = {f"{params.modality}_{part}": part for part in ("path", "start", "stop")}
+    parts = ["path", "start", "stop", "rate"]
+    columns = {f"{params.modality}_{part}": part for part in parts}
     chosen = manifest[manifest["subject_id"].isin(subjects)]
-    return chosen.rename(columns=columns)[["sample_id", "path", "start", "stop"]]
+    return chosen.rename(columns=columns).reindex(columns=["sample_id", *parts])
 
 
 def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extracted | None:
     if sample.path is None or pd.isna(sample.path):
         return None  # ingestion has said why
-    start, stop = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop))
+    times = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
-        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop))
+        got = feature.extract(Source(sample.sample_id, Path(sample.path), *times))
+        if got.array.shape != feature.shape:
+            raise DataError(f"{sample.path}: the feature has shape {got.array.shape}, not {feature.shape}")
         if not np.isfinite(got.array).all():
             raise DataError(f"{sample.path}: the feature has values that are not finite")
     except DataError as problem:

@@ -7,13 +7,13 @@ from pydantic import Field
 
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.files import open_array
 from pkdot.params import Params
 
 
 class WindowOptions(Params):
     """Options of ``window``."""
 
-    rate: float = Field(gt=0, description="rate of the recordings in Hz")
     channels: int = Field(ge=1, description="channels of the recordings")
     length: int = Field(ge=8, description="samples of a window after resampling")
 
@@ -30,16 +30,17 @@ class Window(Feature):
         return (self.options.channels, self.options.length)
 
     def extract(self, source: Source) -> Extracted:
-        try:
-            recording = np.load(source.path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise DataError(f"{source.path}: is not a .npy array of numbers (time, channels)") from error
+        if source.rate is None or source.start is None or source.stop is None:
+            raise DataError(f"{source.path}: the data set does not say the rate and the span of its windows")
+        recording = open_array(source.path)
         if recording.ndim != 2 or recording.shape[1] != self.options.channels:
-            raise DataError(f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})")
-        first, last = round(source.start * self.options.rate), round(source.stop * self.options.rate)
+            raise DataError(
+                f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})"
+            )
+        first, last = round(source.start * source.rate), round(source.stop * source.rate)
         part = np.asarray(recording[first:last], dtype=np.float64)
         if len(part) < 2 or last > len(recording):
-            raise DataError(f"{source.path}: ends before {source.stop:g} s; is features' rate right?")
+            raise DataError(f"{source.path}: ends before {source.stop:g} s at {source.rate:g} Hz")
         if not np.isfinite(part).all():
             row = first + int(np.flatnonzero(~np.isfinite(part).all(axis=1))[0])
             raise DataError(f"{source.path}, row {row}: a value is not a finite number")

@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pkdot.errors import ConfigError
 from pkdot.fusion.base import Fusion, register
 from pkdot.params import Params
 
@@ -23,9 +24,16 @@ class GatedCrossAttention(Fusion):
 
     def __init__(self, prevalent, privileged, dim, options):
         super().__init__(prevalent, privileged, dim, options)
-        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged))
+        if dim % options.heads:
+            raise ConfigError(
+                f"teacher.dim is {dim}, which {options.heads} heads of the fusion do not divide"
+            )
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged)
+        )
         self.own = nn.ModuleList(
-            nn.TransformerEncoderLayer(dim, options.heads, 2 * dim, options.dropout, batch_first=True) for _ in range(2)
+            nn.TransformerEncoderLayer(dim, options.heads, 2 * dim, options.dropout, batch_first=True)
+            for _ in range(2)
         )
         self.cross = nn.ModuleList(
             nn.MultiheadAttention(dim, options.heads, options.dropout, batch_first=True) for _ in range(2)
@@ -34,7 +42,10 @@ class GatedCrossAttention(Fusion):
         self.gate = nn.Linear(2 * dim, dim)
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
-        v, p = (own(project(x)) for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True))
+        v, p = (
+            own(project(x))
+            for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True)
+        )
         a_v = self.norm[0](v + self.cross[0](v, p, p, need_weights=False)[0])
         a_p = self.norm[1](p + self.cross[1](p, v, v, need_weights=False)[0])
         gate = torch.sigmoid(self.gate(torch.cat((a_v, a_p), dim=-1)))

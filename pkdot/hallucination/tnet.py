@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,11 +14,15 @@ from pkdot.params import Params
 class TNetParams(Params):
     """The network and what is done with it."""
 
-    hidden: list[int] = Field([256, 128, 256], description="widths of the hidden layers, as published for 512 -> 512")
+    hidden: list[Annotated[int, Field(ge=1)]] = Field(
+        [256, 128, 256], description="widths of the hidden layers, as published for 512 -> 512"
+    )
     state: Literal["trained", "random"] = Field(
         "trained", description="what students start from: trained on the training part, or random as released"
     )
-    finetune: bool = Field(True, description="students go on training it; otherwise it stays as the teacher stage left it")
+    finetune: bool = Field(
+        True, description="students go on training it; otherwise it stays as the teacher stage left it"
+    )
 
 
 class TNet(nn.Module):

@@ -9,9 +9,10 @@ from pydantic import Field
 
 from pkdot.data import Features, Samples, feature_files
 from pkdot.encoders.base import EncoderChoice, Standard
+from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
 from pkdot.params import Params
-from pkdot.provenance import job
+from pkdot.provenance import fingerprint, job
 from pkdot.tasks import Task, TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -43,7 +44,7 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     samples = Samples.load(manifest)
     arrays = Features(features, samples)
     inputs = [manifest, splits, *feature_files(features)]
-    checkpoint = out.with_name(f"{out.name}.checkpoint.safetensors")
+    checkpoint = _checkpoint(out, fingerprint(__name__, params, inputs))
     with job(__name__, out, params, inputs=inputs) as scratch:
         run = _EncoderRun(samples, arrays, read_json(splits), params)
         history = run.train(checkpoint)
@@ -53,6 +54,15 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
         save_file(run.model.state_dict(), scratch / "weights.safetensors")
         pd.DataFrame(history).to_csv(scratch / "history.csv", index=False)
         write_json(scratch / "metrics.json", run.scores())
+
+
+def _checkpoint(out: Path, key: str) -> Path:
+    """Where an interrupted training of just this job goes on; what other jobs left there is removed."""
+    own = out.with_name(f"{out.name}.{key}.checkpoint.safetensors")
+    for other in out.parent.glob(f"{out.name}.*.checkpoint.safetensors"):
+        if other != own:
+            other.unlink(missing_ok=True)
+    return own
 
 
 class _EncoderRun:
@@ -70,6 +80,12 @@ class _EncoderRun:
         fold = splits["folds"][params.fold]
         usable = {part: samples.rows(fold[part], splits["unit"]) for part in ("train", "validation")}
         self.rows = {part: rows[arrays.valid[rows]] for part, rows in usable.items()}
+        for part, rows in self.rows.items():
+            if not len(rows):
+                raise DataError(
+                    f"no sample of the {part} part of fold {params.fold} has the modality '{params.modality}'; see "
+                    "ledger.csv for what was left out."
+                )
         self.seed = seed_of(params.seed, params.fold)
         torch.manual_seed(self.seed)
         cls, options = params.encoder.load()
@@ -82,7 +98,14 @@ class _EncoderRun:
         from pkdot.training.loop import fit
 
         return fit(
-            self.model, self._step, self._score, self.rows["train"], self.params.training, self.seed, self.device, checkpoint
+            self.model,
+            self._step,
+            self._score,
+            self.rows["train"],
+            self.params.training,
+            self.seed,
+            self.device,
+            checkpoint,
         )
 
     def _batch(self, rows: np.ndarray):
@@ -102,7 +125,9 @@ class _EncoderRun:
         self.model.eval()
         batches = np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
         with torch.no_grad():
-            return np.concatenate([self.model["encoder"](self._batch(batch)).float().cpu().numpy() for batch in batches])
+            return np.concatenate(
+                [self.model["encoder"](self._batch(batch)).float().cpu().numpy() for batch in batches]
+            )
 
     def standardised(self, rows: np.ndarray) -> np.ndarray:
         """Embeddings of rows in units of the training part's mean and deviation."""
@@ -127,4 +152,8 @@ class _EncoderRun:
         import torch
 
         with torch.no_grad():
-            return {part: {"score": score, "loss": -loss} for part in self.rows for score, loss in [self._score(part)]}
+            return {
+                part: {"score": score, "loss": -loss}
+                for part in self.rows
+                for score, loss in [self._score(part)]
+            }

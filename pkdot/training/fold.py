@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pkdot.data import Samples
+from pkdot.errors import DataError
 from pkdot.files import read_json
 from pkdot.tasks import Task, TaskParams
 
@@ -43,18 +44,31 @@ class Fold:
         self.task = Task(task, self.samples)
         self.device = device
         self.modalities = {
-            name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device) for name, path in embeddings.items()
+            name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device)
+            for name, path in embeddings.items()
         }
         self.prevalent, self.privileged = (
             torch.cat([self.modalities[name] for name in names], dim=-1) for names in (prevalent, privileged)
         )
         described = read_json(splits)
         parts = described["folds"][number]
-        seen, full = self._complete(self.prevalent), self._complete(self.prevalent) & self._complete(self.privileged)
-        rows = {part: self.samples.rows(parts[part], described["unit"]) for part in ("train", "validation", "test")}
+        seen, full = (
+            self._complete(self.prevalent),
+            self._complete(self.prevalent) & self._complete(self.privileged),
+        )
+        rows = {
+            part: self.samples.rows(parts[part], described["unit"])
+            for part in ("train", "validation", "test")
+        }
         self.train, self.validation = (rows[part][full[rows[part]]] for part in ("train", "validation"))
         self.test = rows["test"][seen[rows["test"]]]
         self.complete = full
+        for part in ("train", "validation", "test"):
+            if not len(getattr(self, part)):
+                raise DataError(
+                    f"{splits}: no sample of the {part} part of fold {number} has the modalities that it needs; see "
+                    "ledger.csv for what was left out."
+                )
 
     @staticmethod
     def _complete(embeddings: Tensor) -> np.ndarray:

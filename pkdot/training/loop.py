@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,12 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pkdot.errors import ConfigError, DataError
+from pkdot.files import replacing
 from pkdot.params import Params
 
 
@@ -19,7 +24,9 @@ class ComputeParams(Params):
     """Where tensors live."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
-    threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result, so not left to chance")
+    threads: int = Field(
+        1, ge=1, description="CPU threads of one training; part of the result, so not left to chance"
+    )
 
 
 class TrainingParams(Params):
@@ -42,6 +49,10 @@ def prepare(params: ComputeParams) -> torch.device:
     torch.use_deterministic_algorithms(True)
     if params.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "compute.device is cuda, but this machine has no GPU that torch can use; set it to auto."
+        )
     return torch.device(params.device)
 
 
@@ -81,11 +92,18 @@ def fit(
     -------
     list of dict
         One entry an epoch: epoch, loss, score, tie (the second score), learning_rate.
+
+    Raises
+    ------
+    DataError
+        No epoch had a finite loss and score.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, params.learning_rate, weight_decay=params.weight_decay, fused=True)
     steps = max(1, len(rows) // params.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _cosine(s / (steps * params.epochs)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: _cosine((s + 0.5) / (steps * params.epochs))
+    )
     keeper = _Keeper(module, optimiser, schedule, checkpoint)
     history = keeper.resume()
     for epoch in range(len(history), params.epochs):
@@ -114,6 +132,12 @@ def fit(
     return keeper.finish(history)
 
 
+def best_of(history: list[dict]) -> dict | None:
+    """The epoch with the best finite score, the later of equals since it has seen more; None where there is none."""
+    finite = [entry for entry in history if np.isfinite([entry["loss"], entry["score"], entry["tie"]]).all()]
+    return max(reversed(finite), key=lambda entry: (entry["score"], entry["tie"]), default=None)
+
+
 def _cosine(progress: float) -> float:
     """Warm up over the first tenth, then fall to zero along a cosine."""
     return progress / 0.1 if progress < 0.1 else 0.5 * (1 + np.cos(np.pi * min(1.0, (progress - 0.1) / 0.9)))
@@ -127,25 +151,22 @@ class _Keeper:
         self.best: dict[str, Tensor] = {}
 
     def keep(self, history: list[dict]) -> None:
-        rank = [(entry["score"], entry["tie"]) for entry in history]
-        if rank[-1] >= max(rank):  # the later of equals: it has seen more
+        if history[-1] is best_of(history):
             self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         if self.checkpoint is not None:
             self._save(history)
 
     def finish(self, history: list[dict]) -> list[dict]:
+        if not self.best:
+            raise DataError(
+                "the training diverged in its first epoch; lower its learning_rate, or look at its data."
+            )
         self.module.load_state_dict(self.best)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
         return history
 
     def _save(self, history: list[dict]) -> None:
-        import json
-
-        from safetensors.torch import save_file
-
-        from pkdot.files import replacing
-
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         for number, state in self.optimiser.state_dict()["state"].items():
@@ -156,10 +177,6 @@ class _Keeper:
 
     def resume(self) -> list[dict]:
         """Load the last checkpoint, if there is one, and return its history."""
-        import json
-
-        from safetensors import safe_open
-
         if self.checkpoint is None or not self.checkpoint.is_file():
             return []
         with safe_open(self.checkpoint, framework="pt") as file:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from pkdot.training.fold import Fold
 
 
-def prediction_table(fold: Fold, predict: Callable[[torch.Tensor], Outputs], rows: np.ndarray | None = None) -> pd.DataFrame:
+def prediction_table(
+    fold: Fold, predict: Callable[[torch.Tensor], Outputs], rows: np.ndarray | None = None
+) -> pd.DataFrame:
     """Return the predictions of a network for rows of the manifest (the test part by default).
 
     Returns

@@ -19,7 +19,7 @@ from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor
 
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
@@ -45,7 +45,7 @@ class StudentParams(Params):
 def train_students(
     manifest: Path, splits: Path, embeddings: list[Path], teachers: Path, out: Path, params: StudentParams
 ) -> None:
-    """Write ``seed_<s>/<method>/`` with weights, predictions.parquet, history.csv and metrics.json.
+    """Write ``seed_<s>/<method>/``: weights, predictions, features of the test part, history and metrics.
 
     ``<method>.json`` says what was chosen, and from what.
 
@@ -59,7 +59,9 @@ def train_students(
     inputs = [manifest, splits, *embeddings, *_teacher_files(teachers, params)]
     with job(__name__, out, params, inputs=inputs, record=params.method.name) as scratch:
         paths = embedding_paths(embeddings)
-        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        fold = Fold(
+            manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device
+        )
         teacher = {seed: _TeacherOutputs(fold, teachers / f"seed_{seed}", params) for seed in params.seeds}
         cls, options = params.method.load()
         tried = []
@@ -70,7 +72,9 @@ def train_students(
         best = max(range(len(tried)), key=lambda i: tried[i][0])
         choice = {
             "chosen": tried[best][1].plain(),
-            "candidates": [{"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried],
+            "candidates": [
+                {"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried
+            ],
         }
         for run in tried[best][2]:
             run.write(scratch / f"seed_{run.seed}" / params.method.name, choice)
@@ -88,7 +92,9 @@ def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
 class _Run:
     """One training: a candidate and a seed."""
 
-    def __init__(self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int):
+    def __init__(
+        self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int
+    ):
         import torch
 
         from pkdot.distillation.base import Context
@@ -126,12 +132,18 @@ class _Run:
 
     def train(self) -> tuple[float, float]:
         """Train; return the validation score and the one for ties."""
-        from pkdot.training.loop import fit
+        from pkdot.training.loop import best_of, fit
 
         self.history = fit(
-            self.both, self._step, self._score, self.fold.train, self.params.training, self.start, self.fold.device
+            self.both,
+            self._step,
+            self._score,
+            self.fold.train,
+            self.params.training,
+            self.start,
+            self.fold.device,
         )
-        best = max(self.history, key=lambda entry: (entry["score"], entry["tie"]))
+        best = best_of(self.history)
         return best["score"], best["tie"]
 
     def _step(self, rows: np.ndarray, generator):
@@ -159,8 +171,20 @@ class _Run:
         weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         save_file(weights, folder / "weights.safetensors")
         prediction_table(self.fold, self._predict).to_parquet(folder / "predictions.parquet", index=False)
+        save_file(self._test_features(), folder / "features.safetensors")
         pd.DataFrame(self.history).to_csv(folder / "history.csv", index=False)
-        write_json(folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())})
+        write_json(
+            folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())}
+        )
+
+    def _test_features(self) -> dict[str, Tensor]:
+        """Fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""
+        import torch
+
+        index = self.fold.index(self.fold.test)
+        with torch.no_grad():
+            features = self._predict(index).features.float().cpu()
+        return {"rows": index.cpu(), "features": features.unflatten(0, (len(index), -1)).contiguous()}
 
 
 class _TeacherOutputs:

@@ -40,7 +40,9 @@ class TeacherParams(Params):
     compute: ComputeParams = Field(description="where tensors live")
 
 
-def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
+def train_teachers(
+    manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams
+) -> None:
     """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs.npy, history.csv and metrics.json.
 
     ``teachers.json`` holds all their metrics.
@@ -55,7 +57,9 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
     device = prepare(params.compute)
     paths = embedding_paths(embeddings)
     with job(__name__, out, params, inputs=[manifest, splits, *embeddings], record="teachers") as scratch:
-        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        fold = Fold(
+            manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device
+        )
         metrics: dict[str, dict] = {}
         for seed in params.seeds:
             for name, trained in _train(fold, params, seed):
@@ -77,7 +81,13 @@ def _train(fold: Fold, params: TeacherParams, seed: int):
     from pkdot.networks import PrevalentStudent, Teacher
 
     widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
-    inputs = {"teacher": ((fold.prevalent, fold.privileged), Teacher, (*widths, params.dim, params.fusion, fold.task))}
+    inputs = {
+        "teacher": (
+            (fold.prevalent, fold.privileged),
+            Teacher,
+            (*widths, params.dim, params.fusion, fold.task),
+        )
+    }
     for name, values in fold.modalities.items():
         inputs[f"modality_{name}"] = ((values,), PrevalentStudent, (values.shape[-1], params.dim, fold.task))
     for purpose, (name, (tensors, cls, arguments)) in enumerate(inputs.items()):
@@ -108,8 +118,12 @@ def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int
     with torch.no_grad():
         said = network(*tensors)
         values = torch.cat((said.features, said.logits), dim=1).unflatten(0, (len(fold.samples), -1))
-        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
-    table = prediction_table(fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]])
+        metrics = {
+            part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()
+        }
+    table = prediction_table(
+        fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]]
+    )
     return _Trained(network, history, values.float().cpu().numpy(), metrics, table)
 
 
@@ -136,14 +150,16 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
         explained = 1 - float((guess - truth).square().sum() / truth.square().sum())
         return explained, float(cosine_similarity(guess, truth, dim=-1).mean())
 
-    history = fit(tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device)
+    history = fit(
+        tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device
+    )
     tnet.eval()
     parts = {**_choosing(fold), "test": fold.test}
     with torch.no_grad():
         outputs = tnet(fold.prevalent).float().cpu().numpy()
         metrics = {}
         for part, rows in parts.items():
-            explained, cosine = quality(rows)
+            explained, cosine = (value if np.isfinite(value) else None for value in quality(rows))
             metrics[part] = {"explained_variance": explained, "cosine": cosine}
     return _Trained(tnet, history, outputs, metrics)
 
@@ -169,7 +185,10 @@ def _write(folder: Path, trained: _Trained) -> None:
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    save_file({k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()}, folder / "weights.safetensors")
+    save_file(
+        {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()},
+        folder / "weights.safetensors",
+    )
     np.save(folder / "outputs.npy", trained.outputs, allow_pickle=False)
     pd.DataFrame(trained.history).to_csv(folder / "history.csv", index=False)
     write_json(folder / "metrics.json", trained.metrics)

@@ -1,0 +1,40 @@
+"""A perceptron over a sample's whole array: for tables of numbers that have no order in time."""
+
+from __future__ import annotations
+
+import math
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from pkdot.encoders.base import Encoder, register
+from pkdot.params import Params
+
+
+class MlpOptions(Params):
+    """Options of ``mlp``."""
+
+    hidden: int = Field(64, ge=2, description="width of the hidden layer")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
+
+
+@register("mlp")
+class Mlp(Encoder):
+    """Batch-normalised numbers -> one hidden layer -> all tokens at once."""
+
+    Options = MlpOptions
+
+    def __init__(self, shape, dim, tokens, options):
+        super().__init__(shape, dim, tokens, options)
+        width = math.prod(shape)
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.BatchNorm1d(width),
+            nn.Linear(width, options.hidden),
+            nn.ReLU(),
+            nn.Dropout(options.dropout),
+            nn.Linear(options.hidden, tokens * dim),
+        )
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.layers(batch.float()).unflatten(1, (self.tokens, self.dim))

@@ -1,0 +1,215 @@
+"""The answer that the report opens with, in words that claim no more than the numbers do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.metrics import LOWER_IS_BETTER
+from pkdot.reporting.wording import between, joined, label_of, number, p_value, percent, plural, signed
+
+OWN = "pkdot"
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the experiment says.
+
+    Attributes
+    ----------
+    method : str or None
+        The student that the answer is about; None where the floor is the only one.
+    claim : str
+        One sentence, the title of the section.
+    sentences : list of str
+        What the claim rests on.
+    """
+
+    method: str | None
+    claim: str
+    sentences: list[str]
+
+
+def headline(students: list[str], validation: dict[str, float]) -> str | None:
+    """The student that the answer is about, chosen without a look at the test subjects."""
+    rivals = [method for method in students if method != FLOOR]
+    if OWN in rivals:
+        return OWN
+    return max(rivals, key=validation.__getitem__, default=None)
+
+
+def answer(summary: dict, students: list[str], validation: dict[str, float]) -> Answer:
+    """Put the summary into words.
+
+    Parameters
+    ----------
+    summary : dict
+        summary.json.
+    students : list of str
+        The methods that train students, the floor among them.
+    validation : dict of str to float
+        Validation score of each student, for the choice of the headline where ``pkdot`` did not take part.
+    """
+    metric = summary["primary_metric"]
+    rows = {row["method"]: row for row in summary["rows"] if row["metric"] == metric}
+    rivals = [method for method in students if method != FLOOR]
+    method = headline(students, validation)
+    if method is None:
+        floor = (
+            f"The floor reaches {_value(rows[FLOOR], metric)}, the teacher {_value(rows[CEILING], metric)}."
+        )
+        return Answer(None, "No student was distilled, so there is nothing to compare.", [floor])
+    share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
+    defined = share["share"] is not None and _gain(rows[CEILING], metric) > 0
+    sentences = [
+        _levels(rows, method, metric),
+        _test(rows[method], metric, compared=sum(row["p"] is not None for row in rows.values())),
+        _gap(rows[CEILING], share, metric, defined),
+        _winners(rows, rivals, metric),
+        _choice(rows, rivals, method, metric),
+    ]
+    return Answer(method, _claim(rows[method], share, metric, defined), sentences)
+
+
+def _claim(row: dict, share: dict, metric: str, defined: bool) -> str:
+    method, verdict = row["method"], _verdict(row, metric)
+    if not defined:
+        own = {
+            "better": f"{method} is better than the floor",
+            "worse": f"{method} is worse than the floor",
+            "open": f"{method} is not shown to be better than the floor",
+        }[verdict]
+        return f"{own}; the teacher is not shown to be better either, so there is no gap to close."
+    closed = f"{percent(share['share'])} of the gap between floor and ceiling"
+    interval = f"95 % interval {between(share['ci_low'], share['ci_high'], percent)}"
+    if verdict == "better":
+        return f"{method} closes {closed} ({interval})."
+    if verdict == "worse":
+        return f"{method} is worse than the floor: it closes {closed} ({interval})."
+    return f"{method} is not shown to be better than the floor: it closes {closed} ({interval})."
+
+
+def _verdict(row: dict, metric: str) -> str:
+    """Better or worse than the floor where the corrected test says so, else open."""
+    if row["p_holm"] is None or row["p_holm"] >= LEVEL:
+        return "open"
+    return "better" if _gain(row, metric) > 0 else "worse"
+
+
+def _gain(row: dict, metric: str) -> float:
+    """Difference to the floor, positive where it is for the better."""
+    return -row["diff"] if metric in LOWER_IS_BETTER else row["diff"]
+
+
+def _value(row: dict, metric: str) -> str:
+    low = ", lower is better" if metric in LOWER_IS_BETTER else ""
+    return f"a {label_of(metric)} of {number(row['mean'])} (95 % interval {between(row['ci_low'], row['ci_high'])}{low})"
+
+
+def _levels(rows: dict[str, dict], method: str, metric: str) -> str:
+    floor, student, ceiling = rows[FLOOR], rows[method], rows[CEILING]
+    return (
+        f"On {plural(floor['n_subjects'], 'test subject')}, the floor, a student that never saw a privileged modality "
+        f"({FLOOR}), reaches {_value(floor, metric)}; {method} reaches {_bare(student)}; the ceiling, the teacher that "
+        f"has every modality at test time too, reaches {_bare(ceiling)}."
+    )
+
+
+def _bare(row: dict) -> str:
+    return f"{number(row['mean'])} ({between(row['ci_low'], row['ci_high'])})"
+
+
+def _test(row: dict, metric: str, compared: int) -> str:
+    verdict = {
+        "better": "it is better than the floor",
+        "worse": "it is worse than the floor",
+        "open": "the difference may be chance",
+    }[_verdict(row, metric)]
+    return (
+        f"{row['method']} differs from the floor by {signed(row['diff'])} "
+        f"({between(row['diff_ci_low'], row['diff_ci_high'], signed)}), p {p_value(row['p'])}; after Holm's correction "
+        f"for {plural(compared, 'comparison')} p {p_value(row['p_holm'])}: {verdict}."
+    )
+
+
+def _gap(ceiling: dict, share: dict, metric: str, defined: bool) -> str:
+    gap = f"{signed(ceiling['diff'])} ({between(ceiling['diff_ci_low'], ceiling['diff_ci_high'], signed)})"
+    if not defined:
+        worse = _gain(ceiling, metric) < 0 and share["share"] is not None
+        why = "the teacher is worse than the floor" if worse else "the interval of the gap includes zero"
+        return f"The gap between floor and ceiling is {gap}; {why}, so a share of it is not defined."
+    return f"The gap between floor and ceiling is {gap}; the intervals are over resampled subjects."
+
+
+def _winners(rows: dict[str, dict], rivals: list[str], metric: str) -> str:
+    better = [method for method in rivals if _verdict(rows[method], metric) == "better"]
+    worse = [method for method in rivals if _verdict(rows[method], metric) == "worse"]
+    said = (
+        f"Better than the floor after the correction: {joined(better)}."
+        if better
+        else "After the correction no student is better than the floor."
+    )
+    return f"{said} Worse than the floor: {joined(worse)}." if worse else said
+
+
+def _choice(rows: dict[str, dict], rivals: list[str], method: str, metric: str) -> str:
+    best = max(rivals, key=lambda name: _gain(rows[name], metric))
+    why = (
+        f"{method} is named here because it is this project's own method"
+        if method == OWN
+        else f"{method} is named here because it had the best score on the validation subjects"
+    )
+    if len(rivals) == 1:
+        return f"{why}, and no other student took part."
+    if best == method:
+        return f"{why}; of {len(rivals)} students it also has the best point estimate on the test subjects."
+    return (
+        f"{why}, not by its result. The best point estimate of {len(rivals)} students has {best} ({_bare(rows[best])}); "
+        "a student picked for its test result looks better than it is."
+    )
+
+
+def smallest_p(subjects: int, compared: int) -> float:
+    """The smallest p-value that sign flips over so many subjects can give, corrected for the comparisons."""
+    return min(1.0, compared * 2.0 / 2**subjects)
+
+
+def warnings(
+    summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str, float, float]]
+) -> list[str]:
+    """What a reader must know before believing the numbers.
+
+    Parameters
+    ----------
+    scheme : str
+        Scheme of the splits.
+    left_out : int
+        Test samples that not every method could predict.
+    gaps : iterable of (str, float, float)
+        Encoders whose training score is far above the validation score: modality, and both scores.
+    """
+    rows = [row for row in summary["rows"] if row["metric"] == summary["primary_metric"]]
+    subjects, compared = rows[0]["n_subjects"], sum(row["p"] is not None for row in rows)
+    found = []
+    if scheme == "clips_as_released":
+        found.append(
+            "The folds are over clips, so the same people are in training and in test, and the test part chose the "
+            "epochs: these numbers are too good and stand for no new person."
+        )
+    if smallest_p(subjects, compared) >= LEVEL:
+        found.append(
+            f"With {plural(subjects, 'subject')} and {plural(compared, 'comparison')} the test cannot give a corrected "
+            f"p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be significant."
+        )
+    if left_out:
+        found.append(
+            f"{plural(left_out, 'test sample')} could not be predicted by every method and count for none; see the ledger."
+        )
+    for modality, train, validation in gaps:
+        found.append(
+            f"The encoder of {modality} scores {number(train)} on its training subjects and {number(validation)} on "
+            "validation subjects. Teacher and students learn from the easier embeddings of people that the encoder knew."
+        )
+    return found

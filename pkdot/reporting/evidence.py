@@ -1,0 +1,205 @@
+"""What the stages wrote, as the report reads it: every file once, and only when it is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pkdot.config import Experiment
+from pkdot.data import Features, Samples
+from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.files import read_json
+from pkdot.ledger import Entry, Ledger
+
+
+class Evidence:
+    """The processed data and the results of one experiment.
+
+    Attributes
+    ----------
+    methods : list of str
+        Students in the order of the configuration.
+    teachers : list of str
+        The teacher of all modalities first, then those of single ones.
+    """
+
+    def __init__(self, processed: Path, results: Path, experiment: Experiment):
+        self.processed, self.results, self.experiment = processed, results, experiment
+        self.methods = [method.name for method in experiment.students.methods]
+        self.teachers = [CEILING, *(f"modality_{name}" for name in experiment.modalities)]
+        self.folds = list(range(experiment.splits.fold_count))
+        self.seeds = experiment.seeds
+
+    def files(self) -> list[Path]:
+        """The files that the report reads, but for the arrays that it shows a few samples of."""
+        names = ("manifest.parquet", "dataset.json", "splits.json", "ledger.csv")
+        files = [self.processed / name for name in names]
+        files += [self.results / name for name in ("summary.json", "predictions.parquet")]
+        for modality in self.experiment.modalities:
+            files.append(self.processed / modality / "index.parquet")
+            folders = [self.encoder(fold, modality) for fold in self.folds]
+            files += [folder / name for folder in folders for name in ("metrics.json", "history.csv")]
+        for fold in self.folds:
+            files += [
+                self.results / f"folds/fold_{fold}.json",
+                self.results / f"teachers/fold_{fold}/teachers.json",
+            ]
+            files += [self.results / f"students/fold_{fold}/{method}.json" for method in self.methods]
+            for seed in self.seeds:
+                files += [
+                    self.trained(fold, seed, name) / "history.csv"
+                    for name in (*self.methods, CEILING, "tnet")
+                ]
+                files += [self.trained(fold, seed, CEILING) / "outputs.npy"]
+                files += [
+                    self.trained(fold, seed, method) / "features.safetensors" for method in self.methods
+                ]
+        return files
+
+    def encoder(self, fold: int, modality: str) -> Path:
+        """Folder of an encoder."""
+        return self.results / "encoders" / f"fold_{fold}" / modality
+
+    def trained(self, fold: int, seed: int, name: str) -> Path:
+        """Folder of a student, a teacher or T-Net."""
+        stage = "students" if name in self.methods else "teachers"
+        return self.results / stage / f"fold_{fold}" / f"seed_{seed}" / name
+
+    @cached_property
+    def summary(self) -> dict:
+        """summary.json."""
+        return read_json(self.results / "summary.json")
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The manifest."""
+        return Samples.load(self.processed / "manifest.parquet")
+
+    @cached_property
+    def splits(self) -> dict:
+        """splits.json."""
+        return read_json(self.processed / "splits.json")
+
+    @cached_property
+    def ledger(self) -> list[Entry]:
+        """Entries of the ledger."""
+        return Ledger.read([self.processed / "ledger.csv"]).entries
+
+    @cached_property
+    def scored(self) -> list[dict]:
+        """Content of each fold_<k>.json."""
+        return [read_json(self.results / f"folds/fold_{fold}.json") for fold in self.folds]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Test predictions of all methods, folds and seeds."""
+        return pd.read_parquet(self.results / "predictions.parquet")
+
+    @cached_property
+    def subjects(self) -> list[str]:
+        """Test subjects in order."""
+        return sorted(self.predictions["subject_id"].unique())
+
+    @cached_property
+    def _scorers(self) -> dict[str, list]:
+        """A method -> its Metrics, one a seed."""
+        from pkdot.evaluation.metrics import Metrics
+
+        kind, classes = self.experiment.task.kind, self.samples.classes
+        scorers: dict[str, list] = {}
+        for (method, _), table in self.predictions.groupby(["method", "seed"]):
+            scorers.setdefault(method, []).append(Metrics(table, self.subjects, kind, classes))
+        return scorers
+
+    def by_subject(self, method: str) -> np.ndarray:
+        """The primary metric of each subject alone, mean over seeds, shape (subjects,)."""
+        metric = self.summary["primary_metric"]
+        return np.mean([scorer.by_subject()[metric] for scorer in self._scorers[method]], axis=0)
+
+    def confusion(self, method: str) -> np.ndarray:
+        """Share of each true class (row) that was called each class (column), mean over seeds."""
+        counts = np.sum([scorer.confusion() for scorer in self._scorers[method]], axis=0)
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    def row(self, method: str, metric: str | None = None) -> dict:
+        """Row of the summary of a method; the primary metric by default."""
+        metric = metric or self.summary["primary_metric"]
+        return next(row for row in self.summary["rows"] if (row["method"], row["metric"]) == (method, metric))
+
+    @cached_property
+    def choices(self) -> dict[str, list[dict]]:
+        """A method -> what was chosen, and from what, in each fold."""
+        return {
+            m: [read_json(self.results / f"students/fold_{k}/{m}.json") for k in self.folds]
+            for m in self.methods
+        }
+
+    @cached_property
+    def validation(self) -> dict[str, float]:
+        """A method -> the mean over folds of the validation score of what was chosen."""
+        best = {
+            m: [max(c["score"] for c in fold["candidates"]) for fold in folds]
+            for m, folds in self.choices.items()
+        }
+        return {method: float(np.mean(scores)) for method, scores in best.items()}
+
+    @cached_property
+    def taught(self) -> list[dict]:
+        """Content of each fold's teachers.json."""
+        return [read_json(self.results / f"teachers/fold_{fold}/teachers.json") for fold in self.folds]
+
+    def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
+        """Scores of a modality's encoders on either part, one a fold."""
+        read = [read_json(self.encoder(fold, modality) / "metrics.json") for fold in self.folds]
+        return {
+            part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")
+        }
+
+    def encoder_curves(self, modality: str, column: str) -> np.ndarray:
+        """A column of the training histories of a modality's encoders, shape (folds, epochs)."""
+        return _curves([self.encoder(fold, modality) / "history.csv" for fold in self.folds], column)
+
+    def curves(self, name: str, column: str) -> np.ndarray:
+        """A column of the training histories of a student, teacher or T-Net, mean over seeds, shape (folds, epochs)."""
+        folders = [[self.trained(fold, seed, name) for seed in self.seeds] for fold in self.folds]
+        runs = [_curves([folder / "history.csv" for folder in seeds], column) for seeds in folders]
+        return _stacked([np.nanmean(run, axis=0) for run in runs])
+
+    def index(self, modality: str) -> pd.DataFrame:
+        """Which samples have an array of a modality, and how much of it was measured."""
+        return pd.read_parquet(self.processed / modality / "index.parquet")
+
+    def arrays(self, modality: str) -> Features:
+        """Arrays of a modality."""
+        return Features(self.processed / modality, self.samples)
+
+    def teacher_features(self, fold: int, seed: int) -> np.ndarray:
+        """The teacher's fused features of all samples, mean over rows, shape (samples, D)."""
+        path = self.trained(fold, seed, CEILING) / "outputs.npy"
+        outputs = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
+
+    def student_features(self, fold: int, seed: int, method: str) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the manifest in the fold's test part, and a student's fused features of them, shape (rows, D)."""
+        from safetensors.numpy import load_file
+
+        held = load_file(self.trained(fold, seed, method) / "features.safetensors")
+        return held["rows"], held["features"].mean(axis=1)
+
+
+def _curves(paths: list[Path], column: str) -> np.ndarray:
+    return _stacked([pd.read_csv(path)[column].to_numpy(dtype=float) for path in paths])
+
+
+def _stacked(curves: list[np.ndarray]) -> np.ndarray:
+    """Curves of one table; NaN behind the end of shorter ones."""
+    table = np.full((len(curves), max(map(len, curves))), np.nan)
+    for row, curve in zip(table, curves, strict=True):
+        row[: len(curve)] = curve
+    return table
+
+
+__all__ = ["CEILING", "FLOOR", "Evidence"]
