@@ -35,6 +35,7 @@ def sentences(where: object, error: ValidationError, model: type[Params]) -> str
 def _sentence(where: object, problem: dict, model: type[Params]) -> str:
     steps = [str(step) for step in problem["loc"]]
     place = ".".join(steps)
+    at = f"{where}: {place}" if place else f"{where}"
     if problem["type"] == "extra_forbidden":
         known = _known_keys(model, steps[:-1])
         close = difflib.get_close_matches(steps[-1], known, n=1)
@@ -45,7 +46,7 @@ def _sentence(where: object, problem: dict, model: type[Params]) -> str:
     message = problem["msg"].removeprefix("Value error, ").rstrip(".")
     given = problem["input"]
     shown = f" (it is {given!r})" if isinstance(given, str | int | float) else ""
-    return f"{where}: {place}: {message}{shown}."
+    return f"{at}: {message}{shown}."
 
 
 def _known_keys(model: Any, steps: list[str]) -> list[str]:

@@ -54,7 +54,7 @@ def ingest(out: Path, params: IngestParams) -> None:
     columns += ["official"] if "official" in table else []
     manifest = table[columns].copy()
     for modality, source in params.sources.items():
-        for part in ("path", "start", "stop", "rate"):
+        for part in ("path", "start", "stop", "rate", "side"):
             if f"{source}_{part}" in table:
                 manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
     with job(__name__, out, params, record="ingest") as scratch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -32,7 +34,7 @@ class Cnn1d(Encoder):
         super().__init__(shape, dim, tokens, options)
         widths = [shape[0], options.width, 2 * options.width, 4 * options.width]
         layers: list[nn.Module] = [nn.BatchNorm1d(shape[0])]
-        for inside, outside in zip(widths, widths[1:], strict=False):
+        for inside, outside in pairwise(widths):
             conv = nn.Conv1d(
                 inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False
             )

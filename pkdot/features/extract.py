@@ -73,9 +73,9 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
 
 
 def _samples_of_shard(manifest: pd.DataFrame, params: FeatureParams) -> pd.DataFrame:
-    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop, rate."""
+    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop, ..."""
     subjects = sorted(manifest["subject_id"].unique())[params.shard :: params.shards]
-    parts = ["path", "start", "stop", "rate"]
+    parts = ["path", "start", "stop", "rate", "side"]
     columns = {f"{params.modality}_{part}": part for part in parts}
     chosen = manifest[manifest["subject_id"].isin(subjects)]
     return chosen.rename(columns=columns).reindex(columns=["sample_id", *parts])
@@ -86,7 +86,8 @@ def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extract
         return None  # ingestion has said why
     times = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
-        got = feature.extract(Source(sample.sample_id, Path(sample.path), *times))
+        side = None if pd.isna(sample.side) else sample.side
+        got = feature.extract(Source(sample.sample_id, Path(sample.path), *times, side))
         if got.array.shape != feature.shape:
             raise DataError(f"{sample.path}: the feature has shape {got.array.shape}, not {feature.shape}")
         if not np.isfinite(got.array).all():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -150,7 +149,7 @@ class _Run:
         index = self.fold.index(rows)
         target, numbers = self.fold.target(index), self.fold.numbers(index)
         said = self.network(self.fold.prevalent[index]).known(target, numbers)
-        return self.distiller.loss(said, self.teacher.outputs(index).known(target, numbers))
+        return self.distiller(said, self.teacher.outputs(index).known(target, numbers))
 
     def _score(self) -> tuple[float, float]:
         index = self.fold.index(self.fold.validation)
