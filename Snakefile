@@ -38,6 +38,7 @@ wildcard_constraints:
     method=r"[a-z][a-z0-9_]*",
     fold=r"\d+",
     shard=r"\d+",
+    contest=r"(ablation/)?",
 
 
 rule biovid:
@@ -55,3 +56,4 @@ include: "workflow/rules/teacher.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/track.smk"

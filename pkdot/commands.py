@@ -54,6 +54,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     reference = verbs.add_parser("options", help="print the reference of all options, in Markdown")
     reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")
     reference.set_defaults(run=_options)
+    track = verbs.add_parser("track", help="mirror results to MLflow again, after its store was down or lost")
+    track.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all with results by default")
+    track.add_argument("--resync", action="store_true", help="write also what the store seems to have")
+    track.set_defaults(run=_track)
     return parser, list(verbs.choices)
 
 
@@ -127,3 +131,15 @@ def _options(chosen: argparse.Namespace) -> None:
         print(reference(), end="")
     else:
         write_text(chosen.out, reference())
+
+
+def _track(chosen: argparse.Namespace) -> None:
+    from pkdot import jobs
+    from pkdot.config import load
+    from pkdot.tracking import sync
+
+    known = sorted(path.parent.name for path in Path("results").glob("*/summary.json"))
+    for name in chosen.experiments or known:
+        experiment = load(Path(f"config/{name}.yaml"))
+        runs = sync(Path("results") / name, jobs.mirror(experiment, name), anew=chosen.resync)
+        print(f"{name}: {runs} runs in MLflow")

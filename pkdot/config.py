@@ -112,6 +112,15 @@ class StudentsSection(Params):
         return value
 
 
+class Variant(Params):
+    """One line of the ablation: a method with its options, in a student that may differ from the contest's."""
+
+    method: MethodChoice = Field(description="the method and its options; what is not fixed is chosen as in the contest")
+    tnet: Literal["trained", "random", "off"] | None = Field(None, description="what becomes of T-Net, where it differs")
+    fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
+    batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
+
+
 class Experiment(Params):
     """One experiment: what its YAML file says."""
 
@@ -126,6 +135,7 @@ class Experiment(Params):
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
     tnet: TNetSection = Field(TNetSection(), description="the T-Net")
     students: StudentsSection = Field(description="the students")
+    ablation: dict[str, Variant] = Field({}, description="variants of a method, for results/<experiment>/ablation.html")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0, 1, 2], min_length=1, description="seeds of teachers and students"
     )
@@ -170,7 +180,15 @@ class Experiment(Params):
         return [name for name, modality in self.modalities.items() if modality.role == role]
 
     def for_fold(self, fold: int) -> Experiment:
-        """The experiment as fold ``fold`` sees it."""
+        """The experiment as fold ``fold`` sees it.
+
+        Raises
+        ------
+        ConfigError
+            There is no such fold.
+        """
+        if fold >= self.splits.fold_count:
+            raise ConfigError(f"there is no fold {fold}; there are {self.splits.fold_count}, the first is fold_0")
         plain = self.plain()
         changes = plain.pop("overrides").get(f"fold_{fold}")
         return _from_json(canonical(_merge(plain, changes))) if changes else self
@@ -256,6 +274,12 @@ def _check_plugins(path: Path | str, experiment: Experiment) -> None:
             raise ConfigError(
                 f"{path}: modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(sources)}."
             )
+    tokens = dataset.tokens_of(options)
+    if tokens and tokens != experiment.embedding.tokens:
+        raise ConfigError(
+            f"{path}: embedding.tokens is {experiment.embedding.tokens}, but {dataset.title} has {tokens} sub-clips a "
+            "sequence; make them the same."
+        )
     classes = next(iter(dataset(Path(experiment.dataset.root), options).targets().values()))
     if (classes is None) != (experiment.task.kind == "regression"):
         targets = "classes" if classes else "real numbers"
@@ -275,15 +299,13 @@ def _check_plugins(path: Path | str, experiment: Experiment) -> None:
 def _check_overrides(path: Path, experiment: Experiment) -> None:
     """Refuse overrides of folds that are not, and those that other folds would have to follow."""
     for name in experiment.overrides:
-        where, fold = f"{path}: overrides.{name}", int(name.removeprefix("fold_"))
-        if fold >= experiment.splits.fold_count:
-            raise ConfigError(
-                f"{where}: there are {experiment.splits.fold_count} folds, the first is fold_0."
-            )
+        where = f"{path}: overrides.{name}"
         try:
-            changed = experiment.for_fold(fold)
+            changed = experiment.for_fold(int(name.removeprefix("fold_")))
         except ValidationError as error:
             raise ConfigError(sentences(where, error, Experiment)) from error
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}.") from error
         _check_plugins(where, changed)
         if _shared(changed) != _shared(experiment):
             raise ConfigError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pkdot.config import Experiment
+from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.datasets.prepare import PrepareParams
-from pkdot.evaluation.evaluate import FoldParams, SummaryParams
+from pkdot.errors import ConfigError
+from pkdot.evaluation.evaluate import FLOOR, FoldParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.params import Params, canonical
@@ -14,6 +15,7 @@ from pkdot.provenance import code_hash
 from pkdot.reporting.report import ReportParams
 from pkdot.splits import SplitParams
 from pkdot.stages import STAGES
+from pkdot.tracking import MirrorParams
 from pkdot.training.encoder import EncoderParams
 from pkdot.training.student import StudentParams
 from pkdot.training.teacher import TeacherParams
@@ -94,17 +96,26 @@ def teachers(e: Experiment, fold: int) -> TeacherParams:
 
 
 def students(e: Experiment, fold: int, method: str) -> StudentParams:
-    """Of the students of one method on one fold."""
+    """Of the students of one method, or of one variant of the ablation, on one fold."""
     e = e.for_fold(fold)
+    methods = {choice.name: choice for choice in e.students.methods}
+    if method not in methods and method not in e.ablation:
+        raise ConfigError(f"neither students.methods nor ablation holds '{method}'; add it")
+    variant = e.ablation[method] if method in e.ablation else Variant(method=methods[method])
+    training = e.students.training
+    if variant.batch_size:
+        training = training.model_copy(update={"batch_size": variant.batch_size})
+    tnet = TNetParams(hidden=e.tnet.hidden, state=variant.tnet or e.tnet.state, finetune=e.tnet.finetune)
     return StudentParams(
-        method=next(choice for choice in e.students.methods if choice.name == method),
+        label=method,
+        method=variant.method,
         candidates=e.students.candidates,
         prevalent=e.of_role("prevalent"),
         privileged=e.of_role("privileged"),
-        fusion=e.teacher.fusion,
+        fusion=variant.fusion or e.teacher.fusion,
         dim=e.teacher.dim,
-        tnet=TNetParams(hidden=e.tnet.hidden, state=e.tnet.state, finetune=e.tnet.finetune),
-        training=e.students.training,
+        tnet=tnet,
+        training=training,
         task=e.task,
         fold=fold,
         seeds=e.seeds,
@@ -112,13 +123,20 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
     )
 
 
-def fold(e: Experiment, fold: int) -> FoldParams:
+def contestants(e: Experiment, contest: str = "") -> list[str]:
+    """The methods of the contest, or the floor and the variants of the ablation, in the order of the report."""
+    if contest:
+        return [FLOOR, *e.ablation]
+    return [method.name for method in e.students.methods]
+
+
+def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
     """Of the metrics of one fold."""
     return FoldParams(
         fold=fold,
         seeds=e.seeds,
-        methods=[method.name for method in e.students.methods],
-        modalities=list(e.modalities),
+        methods=contestants(e, contest),
+        modalities=[] if contest else list(e.modalities),
         task=e.task,
     )
 
@@ -131,3 +149,13 @@ def summary(e: Experiment, experiment: str) -> SummaryParams:
 def report(e: Experiment, experiment: str) -> ReportParams:
     """Of the report, which shows the whole configuration."""
     return ReportParams(experiment=experiment, configuration=e.plain())
+
+
+def mirror(e: Experiment, experiment: str) -> MirrorParams:
+    """Of the mirror in MLflow: what the results hold."""
+    return MirrorParams(
+        experiment=experiment,
+        configuration=e.plain(),
+        folds=e.splits.fold_count,
+        modalities=list(e.modalities),
+    )

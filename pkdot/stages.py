@@ -55,6 +55,7 @@ STAGES = {
     "fold": Stage("pkdot.evaluation.evaluate:evaluate_fold", "score all methods on a fold"),
     "summary": Stage("pkdot.evaluation.evaluate:summarise", "compare all methods over all folds"),
     "report": Stage("pkdot.reporting.report:write_report", "write the report"),
+    "mirror": Stage("pkdot.tracking:mirror", "mirror the results to MLflow"),
 }
 
 

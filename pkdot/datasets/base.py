@@ -34,7 +34,7 @@ class DatasetChoice(Choice):
         """
         cls = self.family.load(self.name)
         if cls.Preparation is None:
-            raise ConfigError(f"{cls.title} cannot be made; point dataset.root at your own copy")
+            raise ConfigError(f"{cls.title} cannot be made; point dataset.root at your own copy.")
         try:
             return cls.Preparation(**options)
         except ValidationError as error:
@@ -73,6 +73,11 @@ class Dataset(ABC):
         return cls.sources
 
     @classmethod
+    def tokens_of(cls, options: Params) -> int | None:
+        """Tokens of a sequence; None where the targets are of a whole sample."""
+        return None
+
+    @classmethod
     def prepare(cls, root: Path, params: Params, workers: int) -> None:
         """Make the root, the marker last, the same for any number of workers."""
         raise DataError(f"{cls.title} is licensed or your own: bring a copy and point dataset.root at it.")
@@ -84,10 +89,11 @@ class Dataset(ABC):
         Returns
         -------
         DataFrame
-            ``sample_id`` (each once), ``subject_id``, ``group_id`` (subjects that must stay together), one column
-            a target, and for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop`` (seconds),
-            and ``<source>_rate`` (Hz) where the file does not say it. A path is None where the sample lacks the
-            source. ``official`` (train | validation | test) where the owners split.
+            ``sample_id`` (each once), ``subject_id``, ``group_id`` (subjects that must stay together), one
+            column a target, and for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop``
+            (seconds), ``<source>_rate`` (Hz) where the file does not say it, ``<source>_side`` (left | right)
+            where two people share a picture. A path is None where the sample lacks the source. ``official``
+            (train | validation | test) where the owners split.
 
         Raises
         ------

@@ -49,8 +49,8 @@ class Context:
         Widths of the embeddings of either side and of the fused features.
     fusion : FusionChoice
         The teacher's fusion, which a student with a T-Net shares.
-    hidden : list of int
-        Hidden widths of T-Net.
+    hidden : list of int or None
+        Hidden widths of T-Net; None where students have none.
     rows : int
         Rows of the whole data set, for methods that keep a memory of them.
     modalities : dict of str to int
@@ -62,12 +62,14 @@ class Context:
     privileged: int
     dim: int
     fusion: FusionChoice
-    hidden: list[int]
+    hidden: list[int] | None
     rows: int
     modalities: dict[str, int]
 
-    def hallucinating_student(self) -> HallucinatingStudent:
+    def hallucinating_student(self) -> nn.Module:
         """A student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
+        if self.hidden is None:
+            return self.prevalent_student()
         teacher = Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task)
         return HallucinatingStudent(TNet(self.prevalent, self.privileged, self.hidden), teacher)
 

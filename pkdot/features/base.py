@@ -25,7 +25,8 @@ class FeatureChoice(Choice):
 class Source:
     """Where a sample's raw data lie: a file and a span in seconds (None: the whole file).
 
-    ``rate`` is that of a recording in Hz, where the data set says it and the file does not.
+    ``rate`` is that of a recording in Hz, where the data set says it and the file does not. ``side`` (left |
+    right) says who is meant where two people share a picture.
     """
 
     sample_id: str
@@ -33,6 +34,7 @@ class Source:
     start: float | None
     stop: float | None
     rate: float | None = None
+    side: str | None = None
 
 
 @dataclass(frozen=True)

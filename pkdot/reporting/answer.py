@@ -57,14 +57,13 @@ def answer(summary: dict, students: list[str], validation: dict[str, float]) -> 
     rivals = [method for method in students if method != FLOOR]
     method = headline(students, validation)
     if method is None:
-        floor = (
-            f"The floor reaches {_value(rows[FLOOR], metric)}, the teacher {_value(rows[CEILING], metric)}."
-        )
-        return Answer(None, "No student was distilled, so there is nothing to compare.", [floor])
+        levels = f"The floor reaches {_bare(rows[FLOOR])}, the ceiling {_bare(rows[CEILING])}."
+        claim = "No student was distilled, so there is nothing to compare."
+        return Answer(None, claim, [_terms(rows[FLOOR], metric), levels])
     share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
     defined = share["share"] is not None and _gain(rows[CEILING], metric) > 0
     sentences = [
-        _levels(rows, method, metric),
+        _terms(rows[FLOOR], metric),
         _test(rows[method], metric, compared=sum(row["p"] is not None for row in rows.values())),
         _gap(rows[CEILING], share, metric, defined),
         _winners(rows, rivals, metric),
@@ -103,22 +102,17 @@ def _gain(row: dict, metric: str) -> float:
     return -row["diff"] if metric in LOWER_IS_BETTER else row["diff"]
 
 
-def _value(row: dict, metric: str) -> str:
-    low = ", lower is better" if metric in LOWER_IS_BETTER else ""
-    return f"a {label_of(metric)} of {number(row['mean'])} (95 % interval {between(row['ci_low'], row['ci_high'])}{low})"
-
-
-def _levels(rows: dict[str, dict], method: str, metric: str) -> str:
-    floor, student, ceiling = rows[FLOOR], rows[method], rows[CEILING]
-    return (
-        f"On {plural(floor['n_subjects'], 'test subject')}, the floor, a student that never saw a privileged modality "
-        f"({FLOOR}), reaches {_value(floor, metric)}; {method} reaches {_bare(student)}; the ceiling, the teacher that "
-        f"has every modality at test time too, reaches {_bare(ceiling)}."
-    )
-
-
 def _bare(row: dict) -> str:
     return f"{number(row['mean'])} ({between(row['ci_low'], row['ci_high'])})"
+
+
+def _terms(row: dict, metric: str) -> str:
+    lower = ", where lower is better," if metric in LOWER_IS_BETTER else ""
+    return (
+        f"The measure is {label_of(metric)}{lower} over {plural(row['n_subjects'], 'test subject')}. "
+        f"The floor is a student that never saw a privileged modality ({FLOOR}); the ceiling is the teacher, which "
+        "has every modality at test time too."
+    )
 
 
 def _test(row: dict, metric: str, compared: int) -> str:
@@ -129,8 +123,8 @@ def _test(row: dict, metric: str, compared: int) -> str:
     }[_verdict(row, metric)]
     return (
         f"{row['method']} differs from the floor by {signed(row['diff'])} "
-        f"({between(row['diff_ci_low'], row['diff_ci_high'], signed)}), p {p_value(row['p'])}; after Holm's correction "
-        f"for {plural(compared, 'comparison')} p {p_value(row['p_holm'])}: {verdict}."
+        f"({between(row['diff_ci_low'], row['diff_ci_high'], signed)}), p {p_value(row['p'])}; after Holm's "
+        f"correction for {plural(compared, 'comparison')} p {p_value(row['p_holm'])}: {verdict}."
     )
 
 
@@ -166,8 +160,8 @@ def _choice(rows: dict[str, dict], rivals: list[str], method: str, metric: str) 
     if best == method:
         return f"{why}; of {len(rivals)} students it also has the best point estimate on the test subjects."
     return (
-        f"{why}, not by its result. The best point estimate of {len(rivals)} students has {best} ({_bare(rows[best])}); "
-        "a student picked for its test result looks better than it is."
+        f"{why}, not for its result. Of {len(rivals)} students {best} has the best point estimate, "
+        f"{_bare(rows[best])}; a student that is picked for its test result looks better than it is."
     )
 
 
@@ -195,21 +189,24 @@ def warnings(
     found = []
     if scheme == "clips_as_released":
         found.append(
-            "The folds are over clips, so the same people are in training and in test, and the test part chose the "
-            "epochs: these numbers are too good and stand for no new person."
+            "The folds are over clips, so the same people are in training and in test, and the test part made "
+            "the choices: these numbers are too good and stand for no new person."
         )
     if smallest_p(subjects, compared) >= LEVEL:
         found.append(
-            f"With {plural(subjects, 'subject')} and {plural(compared, 'comparison')} the test cannot give a corrected "
-            f"p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be significant."
+            f"With {plural(subjects, 'subject')} and {plural(compared, 'comparison')} the test cannot give a "
+            f"corrected p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be "
+            "significant."
         )
     if left_out:
         found.append(
-            f"{plural(left_out, 'test sample')} could not be predicted by every method and count for none; see the ledger."
+            f"{plural(left_out, 'test sample')} could not be predicted by every method and count for none; see "
+            "the ledger."
         )
     for modality, train, validation in gaps:
         found.append(
-            f"The encoder of {modality} scores {number(train)} on its training subjects and {number(validation)} on "
-            "validation subjects. Teacher and students learn from the easier embeddings of people that the encoder knew."
+            f"The encoder of {modality} scores {number(train)} on its training subjects and {number(validation)} "
+            "on validation subjects. Teacher and students learn from embeddings of people that the encoder knew, "
+            "which are easier than those of new people."
         )
     return found

@@ -1,4 +1,4 @@
-"""How figures become part of the page: inline SVG in the page's colours, pictures as data, the same bytes each time."""
+"""How figures become part of the page: SVG in the page's colours, pictures as data, always the same bytes."""
 
 from __future__ import annotations
 

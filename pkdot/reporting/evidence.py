@@ -10,7 +10,7 @@ import pandas as pd
 
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
-from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.evaluate import CEILING
 from pkdot.files import read_json
 from pkdot.ledger import Entry, Ledger
 
@@ -163,7 +163,7 @@ class Evidence:
         return _curves([self.encoder(fold, modality) / "history.csv" for fold in self.folds], column)
 
     def curves(self, name: str, column: str) -> np.ndarray:
-        """A column of the training histories of a student, teacher or T-Net, mean over seeds, shape (folds, epochs)."""
+        """A column of the histories of one network, mean over seeds, shape (folds, epochs)."""
         folders = [[self.trained(fold, seed, name) for seed in self.seeds] for fold in self.folds]
         runs = [_curves([folder / "history.csv" for folder in seeds], column) for seeds in folders]
         return _stacked([np.nanmean(run, axis=0) for run in runs])
@@ -183,7 +183,7 @@ class Evidence:
         return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
 
     def student_features(self, fold: int, seed: int, method: str) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the manifest in the fold's test part, and a student's fused features of them, shape (rows, D)."""
+        """Manifest rows of the fold's test part, and a student's fused features of them, shape (rows, D)."""
         from safetensors.numpy import load_file
 
         held = load_file(self.trained(fold, seed, method) / "features.safetensors")
@@ -200,6 +200,3 @@ def _stacked(curves: list[np.ndarray]) -> np.ndarray:
     for row, curve in zip(table, curves, strict=True):
         row[: len(curve)] = curve
     return table
-
-
-__all__ = ["CEILING", "FLOOR", "Evidence"]

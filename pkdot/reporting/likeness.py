@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
+from pkdot.evaluation.evaluate import CEILING, FLOOR
 from pkdot.reporting import drawing, figures
-from pkdot.reporting.evidence import CEILING, FLOOR, Evidence
+from pkdot.reporting.evidence import Evidence
 
 SHOWN = 160  # samples of a matrix
 COMPARED = 400
@@ -91,7 +92,9 @@ def _order(evidence: Evidence, fold: int, seed: int) -> tuple[np.ndarray, list[t
     if classes:
         target = table[name].map({each: number for number, each in enumerate(classes)}).to_numpy()
     else:
-        target = np.array([np.nanmean(np.concatenate([np.ravel(part) for part in cell])) for cell in table[name]])
+        target = np.array(
+            [np.nanmean(np.concatenate([np.ravel(part) for part in cell])) for cell in table[name]]
+        )
     order = np.lexsort((rows, table["subject_id"].to_numpy().astype(str), target))
     order = order[:: max(1, -(-len(order) // SHOWN))]
     counts = [(each, int((target[order] == number).sum())) for number, each in enumerate(classes or [])]

@@ -1,4 +1,4 @@
-"""What the networks see: a contact sheet of pictures, and signals, of people in the test part of the first fold."""
+"""What the networks see: a contact sheet of pictures, and signals, from the test part of the first fold."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _modality(evidence: Evidence, name: str, shown: list[tuple[str, np.ndarray]]
         return entry
     if len(arrays.shape) == 4:
         return entry | _sheet(evidence, arrays, rows)
-    firsts = [(title, arrays[candidates[:1]][0]) for title, candidates in rows[:5]]
+    firsts = [(title, arrays[candidates[:1]][0]) for title, candidates in rows[:COLUMNS]]
     if len(arrays.shape) == 2:
         return entry | {"signals": figures.signals(firsts, f"{name} of one sample of each class")}
     return entry | {"spectrograms": [_spectrogram(title, array) for title, array in firsts]}
@@ -47,7 +47,11 @@ def _shown(evidence: Evidence) -> list[tuple[str, np.ndarray]]:
     table = evidence.samples.table
     test = evidence.samples.rows(evidence.splits["folds"][0]["test"], evidence.splits["unit"])
     name, classes = next(iter(evidence.samples.about["targets"].items()))
-    groups = [(each, test[(table[name].iloc[test] == each).to_numpy()]) for each in classes] if classes else [("", test)]
+    groups = (
+        [(each, test[(table[name].iloc[test] == each).to_numpy()]) for each in classes]
+        if classes
+        else [("", test)]
+    )
     shown = []
     for title, rows in groups:
         subjects = table["subject_id"].iloc[rows]

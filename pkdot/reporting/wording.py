@@ -36,8 +36,9 @@ def percent(value: float | None) -> str:
     return "–" if value is None else f"{round(value * 100)} %".replace("-", "−")
 
 
-def between(low: float | None, high: float | None, form: Callable[[float | None], str] = number) -> str:
-    """An interval."""
+def between(low: float | None, high: float | None, form: Callable[[float | None], str] | str = number) -> str:
+    """An interval; ``form`` is how its ends are written: one of the functions here, or its name."""
+    form = globals()[form] if isinstance(form, str) else form
     return "–" if low is None else f"{form(low)} to {form(high)}"
 
 
@@ -51,6 +52,11 @@ def p_value(value: float | None) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter at its start, and no other changed."""
+    return text[:1].upper() + text[1:]
 
 
 def joined(names: list[str]) -> str:

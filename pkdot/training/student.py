@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 class StudentParams(Params):
     """One method on one fold."""
 
+    label: str = Field(description="name of the students' folders: the method, or a variant of it")
     method: MethodChoice = Field(description="what trains the student, and its options")
     candidates: int = Field(ge=1, description="how many option sets every method may choose from")
     prevalent: list[str] = Field(min_length=1, description="modalities that are there at test time")
@@ -44,9 +45,9 @@ class StudentParams(Params):
 def train_students(
     manifest: Path, splits: Path, embeddings: list[Path], teachers: Path, out: Path, params: StudentParams
 ) -> None:
-    """Write ``seed_<s>/<method>/``: weights, predictions, features of the test part, history and metrics.
+    """Write ``seed_<s>/<label>/``: weights, predictions, features of the test part, history and metrics.
 
-    ``<method>.json`` says what was chosen, and from what.
+    ``<label>.json`` says what was chosen, and from what.
 
     Every candidate is trained with every seed; the one with the best mean validation score is kept. The test part
     is looked at once, by the students that were chosen.
@@ -56,7 +57,7 @@ def train_students(
 
     device = prepare(params.compute)
     inputs = [manifest, splits, *embeddings, *_teacher_files(teachers, params)]
-    with job(__name__, out, params, inputs=inputs, record=params.method.name) as scratch:
+    with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
         fold = Fold(
             manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device
@@ -76,8 +77,8 @@ def train_students(
             ],
         }
         for run in tried[best][2]:
-            run.write(scratch / f"seed_{run.seed}" / params.method.name, choice)
-        write_json(scratch / f"{params.method.name}.json", choice)
+            run.write(scratch / f"seed_{run.seed}" / params.label, choice)
+        write_json(scratch / f"{params.label}.json", choice)
 
 
 def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
@@ -107,7 +108,7 @@ class _Run:
             privileged=fold.privileged.shape[-1],
             dim=params.dim,
             fusion=params.fusion,
-            hidden=params.tnet.hidden,
+            hidden=None if params.tnet.state == "off" else params.tnet.hidden,
             rows=len(fold.samples) * fold.task.rows_per_sample(fold.tokens),
             modalities=widths,
         )

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pkdot.datasets.simulate.biovid import MARKER, UNFINISHED, BiovidSimulation, simulate_biovid
+from pkdot.datasets.simulate.biovid import BiovidSimulation, simulate_biovid
 from pkdot.datasets.simulate.gestures import PAIN_UNITS, blinks, combine, pulse, smooth_noise
 from pkdot.datasets.simulate.pain import LEVELS, Trial, draw_traits, draw_trial, face_curves
 from pkdot.datasets.simulate.raster import draw, lay_over
+from pkdot.datasets.simulate.root import MARKER, UNFINISHED
 from pkdot.errors import DataError
 
 CACHE = Path(__file__).parents[2] / "data" / "simulated" / ".cache"

@@ -20,10 +20,14 @@ def job_params(verb, *names):
         numbers = {
             name: int(value) for name, value in chosen.items() if value.isdigit()
         }
-        make = getattr(jobs, verb)
-        return jobs.job_params(
-            verb, make(experiment(wildcards.experiment), **{**chosen, **numbers})
-        )
+        described = experiment(wildcards.experiment)
+        try:
+            make = getattr(jobs, verb)
+            return jobs.job_params(verb, make(described, **{**chosen, **numbers}))
+        except PkdotError as error:
+            raise WorkflowError(
+                f"config/{wildcards.experiment}.yaml: {error}"
+            ) from None
 
     return params
 
@@ -32,8 +36,8 @@ def by_fold(pattern):
     """A function of the wildcards: one file a fold."""
     return lambda wildcards: expand(
         pattern,
-        experiment=wildcards.experiment,
         fold=range(experiment(wildcards.experiment).splits.fold_count),
+        **wildcards,
     )
 
 
@@ -54,10 +58,7 @@ def by_seed(pattern):
 def maker_of(root):
     """The experiment whose data the project makes itself in this root."""
     for path in sorted(Path("config").glob("*.yaml")):
-        if (
-            f"root: {root}" in path.read_text()
-            and experiment(path.stem).dataset.root == root
-        ):
+        if root in path.read_text() and experiment(path.stem).dataset.root == root:
             return experiment(path.stem)
     raise WorkflowError(f"{root}: no file in config/ has this as its dataset.root.")
 

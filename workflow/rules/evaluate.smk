@@ -1,4 +1,4 @@
-"""Metrics of a fold, and of all folds."""
+"""Metrics of a fold, and of all folds; `contest` is empty, or `ablation/` for the variants of a method."""
 
 
 rule fold:
@@ -8,17 +8,16 @@ rule fold:
         teachers=rules.teachers.output.marker,
         students=lambda wildcards: expand(
             rules.students.output.marker,
-            method=[
-                choice.name
-                for choice in experiment(wildcards.experiment).students.methods
-            ],
+            method=jobs.contestants(
+                experiment(wildcards.experiment), wildcards.contest
+            ),
             **wildcards,
         ),
     output:
-        metrics=f"{RESULTS}/folds/fold_{{fold}}.json",
-        predictions=f"{RESULTS}/folds/fold_{{fold}}.predictions.parquet",
+        metrics=f"{RESULTS}/{{contest}}folds/fold_{{fold}}.json",
+        predictions=f"{RESULTS}/{{contest}}folds/fold_{{fold}}.predictions.parquet",
     log:
-        f"{LOGS}/fold/{{fold}}.log",
+        f"{LOGS}/{{contest}}fold/{{fold}}.log",
     conda:
         "../../environment.yml"
     threads: 1
@@ -26,7 +25,7 @@ rule fold:
         mem_mb=2000,
         runtime=30,
     params:
-        cfg=job_params("fold", "fold"),
+        cfg=job_params("fold", "fold", "contest"),
         students=STUDENTS,
     shell:
         "pkdot fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
@@ -39,11 +38,11 @@ rule summary:
         manifest=rules.ingest.output.manifest,
         folds=by_fold(rules.fold.output.metrics),
     output:
-        predictions=f"{RESULTS}/predictions.parquet",
-        metrics=f"{RESULTS}/metrics.csv",
-        summary=f"{RESULTS}/summary.json",
+        predictions=f"{RESULTS}/{{contest}}predictions.parquet",
+        metrics=f"{RESULTS}/{{contest}}metrics.csv",
+        summary=f"{RESULTS}/{{contest}}summary.json",
     log:
-        f"{LOGS}/summary.log",
+        f"{LOGS}/{{contest}}summary.log",
     conda:
         "../../environment.yml"
     threads: 1

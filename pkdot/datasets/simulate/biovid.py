@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
@@ -14,14 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from pkdot.datasets.simulate.pain import CODE, LEVELS, draw_traits, draw_trial, face_curves, head_motion
+from pkdot.datasets.simulate.root import finish, in_processes, start_over, write_text
 from pkdot.datasets.simulate.video import write_h264
-from pkdot.errors import DataError
 from pkdot.params import Params
 
 FRAME_RATE, FRAMES = 25, 138
 SAMPLES = 2816
-MARKER, UNFINISHED = "SIMULATED.md", "SIMULATION_UNFINISHED.md"
-_FOLDERS = ("starting_point", "video", "biosignals_filtered")
+LIST = "starting_point/samples.csv"
+_FOLDERS = ("video", "biosignals_filtered")
 
 
 class BiovidSimulation(Params):
@@ -62,59 +58,11 @@ def simulate_biovid(out: Path, params: BiovidSimulation, workers: int = 1) -> No
         ``out`` holds something that is no simulation of this module.
     """
     cache_dir = out.parent / ".cache"
-    _start_over(out)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        try:
-            pool.submit(_build_model, cache_dir).result()
-            numbers = range(params.subjects)
-            jobs = [pool.submit(_simulate_subject, out, params, number, cache_dir) for number in numbers]
-            rows = [row for job in jobs for row in job.result()]
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    start_over(out, _FOLDERS, CODE)
+    calls = [(out, params, number, cache_dir) for number in range(params.subjects)]
+    rows = [row for rows in in_processes(_simulate_subject, calls, workers, cache_dir) for row in rows]
     _write_samples(out, rows)
-    _write_text(out / MARKER, _card(params))
-    (out / UNFINISHED).unlink()
-
-
-def _start_over(out: Path) -> None:
-    """Empty the root if it is ours; mark it as unfinished."""
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out} is a file; name a folder for the simulated data")
-    present = {path.name for path in out.iterdir() if path.suffix != ".tmp"} if out.exists() else set()
-    if present and not present & {MARKER, UNFINISHED}:
-        raise DataError(
-            f"{out} is not empty and has no {MARKER}: it may be licensed; name another folder or empty it"
-        )
-    subjects = [path for folder in _FOLDERS[1:] for path in (out / folder).glob("*")]
-    foreign = [path for path in subjects if not path.name.startswith(CODE)]
-    if foreign:
-        raise DataError(
-            f"{foreign[0]} is not a simulated subject and is kept; move it, or name another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    _write_text(
-        out / UNFINISHED, "A simulation is under way or was interrupted; if so, run `pkdot simulate` again.\n"
-    )
-    (out / MARKER).unlink(missing_ok=True)
-    for folder in _FOLDERS:
-        shutil.rmtree(out / folder, ignore_errors=True)
-
-
-def _one_thread() -> None:
-    """One thread a process: more would fight for the cores, and may change the last bits of sums."""
-    import cv2
-    import torch
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-
-
-def _build_model(cache_dir: Path) -> None:
-    """Build the human model in one process, before others ask for it."""
-    from pkdot.datasets.simulate.heads import build_head_model
-
-    build_head_model(cache_dir)
+    finish(out, _card(params))
 
 
 def _simulate_subject(out: Path, params: BiovidSimulation, number: int, cache_dir: Path) -> list[tuple]:
@@ -128,7 +76,7 @@ def _simulate_subject(out: Path, params: BiovidSimulation, number: int, cache_di
     body = Body(rng, traits)
     face = Face(int(rng.integers(2**31)), cache_dir, traits.female, traits.age)
     room, light = backdrop(rng, params.width, params.height), draw_light(rng)
-    folders = [out / folder / traits.name for folder in _FOLDERS[1:]]
+    folders = [out / folder / traits.name for folder in _FOLDERS]
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -171,14 +119,8 @@ def _write_samples(out: Path, rows: list[tuple]) -> None:
     lines = ["subject_id\tsubject_name\tclass_id\tclass_name\tsample_id\tsample_name"]
     for number, (subject_id, subject, class_id, label, sample) in enumerate(rows, start=1):
         lines.append(f"{subject_id}\t{subject}\t{class_id}\t{label}\t{number}\t{sample}")
-    (out / "starting_point").mkdir()
-    _write_text(out / "starting_point" / "samples.csv", "\n".join(lines) + "\n")
-
-
-def _write_text(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    (out / LIST).parent.mkdir(exist_ok=True)
+    write_text(out / LIST, "\n".join(lines) + "\n")
 
 
 def _card(params: BiovidSimulation) -> str:

@@ -1,4 +1,4 @@
-"""Write frames as an H.264 video; the same frames give the same bytes."""
+"""Write frames, and sound, as a video file; the same input gives the same bytes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
+BLOCK = 1024  # samples of a packet of AAC
 
-def write_h264(path: Path, frames: np.ndarray, rate: float, quality: int = 23) -> None:
-    """Write an MP4 file with one H.264 stream.
+
+def write_h264(
+    path: Path,
+    frames: np.ndarray,
+    rate: float,
+    quality: int = 23,
+    sound: tuple[np.ndarray, int] | None = None,
+) -> None:
+    """Write an MP4 file with one H.264 stream and, where there is sound, one AAC stream.
 
     Parameters
     ----------
@@ -20,6 +28,8 @@ def write_h264(path: Path, frames: np.ndarray, rate: float, quality: int = 23) -
         Frames a second.
     quality : int
         Constant rate factor of x264: 0 lossless, 51 worst.
+    sound : tuple of ndarray and int, optional
+        Samples (n,) in [-1, 1], and how many there are a second. It starts with the first frame.
     """
     import av
 
@@ -29,6 +39,24 @@ def write_h264(path: Path, frames: np.ndarray, rate: float, quality: int = 23) -
         stream = container.add_stream("libx264", rate=Fraction(rate).limit_denominator(1001), options=options)
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        for frame in frames:
+        if sound:
+            voice = container.add_stream("aac", rate=sound[1], layout="mono")
+        written = 0
+        for number, frame in enumerate(frames, start=1):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            while sound and written < min(len(sound[0]), number / rate * sound[1]):
+                container.mux(voice.encode(_block(*sound, written)))
+                written += BLOCK
         container.mux(stream.encode(None))
+        if sound:
+            container.mux(voice.encode(None))
+
+
+def _block(samples: np.ndarray, rate: int, first: int):
+    """The samples from ``first`` on that make one packet; their time is told, or the file would start too late."""
+    import av
+
+    part = np.ascontiguousarray(samples[None, first : first + BLOCK], dtype=np.float32)
+    block = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+    block.sample_rate, block.pts, block.time_base = rate, first, Fraction(1, rate)
+    return block

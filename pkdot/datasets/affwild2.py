@@ -1,0 +1,329 @@
+"""Aff-Wild2, the track of valence and arousal: videos from the wild, annotated frame by frame.
+
+Kollias and Zafeiriou, arXiv 1811.07770 and 1910.04855. A sample is a sequence of sub-clips of one person.
+Ingestion decodes no video: it reads the annotations, the names of the crops and the headers of the videos.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from pkdot.datasets.base import Dataset, register
+from pkdot.errors import DataError
+from pkdot.features.video import CROPS_RATE
+from pkdot.ledger import Ledger
+from pkdot.params import Params
+
+TARGETS = ("valence", "arousal")
+INVALID = -5.0  # the owners' mark of a frame without a valid annotation
+ANNOTATIONS = "VA_Estimation_Challenge"
+PARTS = {"Train_Set": "train", "Validation_Set": "validation"}
+SUBJECTS = "subjects.csv"
+SLACK = 5  # frames by which annotation and video may differ, one of them being cut off
+DRIFT = 0.1  # relative difference up to which it is the two clocks that differ
+
+
+class AffWild2Options(Params):
+    """Options of ``affwild2``."""
+
+    frames: int = Field(8, ge=1, description="frames of a sub-clip, as published")
+    dilation: int = Field(
+        4, ge=1, description="every how many frames of the video one is taken, as published"
+    )
+    subclips: int = Field(
+        16, ge=1, description="sub-clips of a sequence, as published; the same as embedding.tokens"
+    )
+    every_frame: bool = Field(
+        True,
+        description="interleave as many sequences as the dilation, so that each frame is predicted once; "
+        "otherwise the frames between those of the first sequence are left out",
+    )
+
+
+@dataclass(frozen=True)
+class Track:
+    """One annotated person in one video."""
+
+    name: str
+    video: str
+    side: str | None
+    part: str
+    annotation: Path
+
+
+@dataclass(frozen=True)
+class Clip:
+    """What the header of a raw video says; frames a second are those of the annotation where clocks differ."""
+
+    path: str
+    frames: int
+    rate: float
+    sound: bool
+
+
+@register("affwild2")
+class AffWild2(Dataset):
+    """Row n of an annotation is frame n of the video, and the crop of that number."""
+
+    Options = AffWild2Options
+    title = "Aff-Wild2"
+    sources = ("face", "audio")
+
+    @classmethod
+    def tokens_of(cls, options: AffWild2Options) -> int:
+        return options.subclips
+
+    def targets(self) -> dict[str, list[str] | None]:
+        return dict.fromkeys(TARGETS)
+
+    def read(self, ledger: Ledger) -> pd.DataFrame:
+        files = _video_files(self.root / "videos")
+        tracks = self._tracks(files, ledger)
+        subjects = _read_subjects(self.root / SUBJECTS, tracks)
+        groups = group_of(tracks, subjects)
+        held_out = {groups[track.name] for track in tracks if track.part == "validation"}
+        rows: list[dict] = []
+        for track in tracks:
+            if track.part == "train" and groups[track.name] in held_out:
+                problem = "the same video or subject is in Validation_Set: nobody may be on both sides"
+                ledger.add(track.name, "", "ingest", problem)
+                continue
+            try:
+                own = self._sequences(track, files.get(track.video), ledger)
+            except DataError as problem:
+                ledger.add(track.name, "", "ingest", str(problem))
+                continue
+            who = {"subject_id": subjects.get(track.name, track.name), "group_id": groups[track.name]}
+            rows += [row | who | {"official": track.part} for row in own]
+        return pd.DataFrame(rows)
+
+    def _tracks(self, files: dict[str, Path], ledger: Ledger) -> list[Track]:
+        folders = {part: self.root / ANNOTATIONS / part for part in PARTS}
+        if not any(folder.is_dir() for folder in folders.values()):
+            inner = sorted(path.parent.name for path in self.root.glob(f"*/{ANNOTATIONS}"))
+            hint = (
+                f"Point dataset.root at {self.root / inner[0]}"
+                if inner
+                else "Point dataset.root at its parent"
+            )
+            wanted = f"{ANNOTATIONS}/Train_Set nor .../Validation_Set"
+            raise DataError(f"{self.root}: not an Aff-Wild2 root, it holds neither {wanted}. {hint}.")
+        tracks: dict[str, Track] = {}
+        for folder, part in PARTS.items():
+            for path in sorted(folders[folder].glob("*.txt")):
+                if path.stem in tracks:
+                    ledger.add(
+                        path.stem, "", "ingest", f"{path}: annotated in Train_Set too; that one counts"
+                    )
+                    continue
+                video, side = _video_of(path.stem, files)
+                tracks[path.stem] = Track(path.stem, video, side, part, path)
+        return list(tracks.values())
+
+    def _sequences(self, track: Track, video: Path | None, ledger: Ledger) -> list[dict]:
+        """Rows of the manifest, without subject and group."""
+        values = self._values(track, ledger)
+        crops = self.root / "cropped_aligned" / track.name
+        last = _last_crop(crops)
+        clip = self._clip(track, video, max(len(values), last), ledger)
+        if not last and clip is None:
+            raise DataError(f"neither {crops}/ nor a video {track.video} that can be read")
+        seen = max(last, clip.frames if clip else 0)
+        if len(values) > seen:
+            note = f"{track.annotation}: rows {seen + 1} to {len(values)} are of frames that are not there"
+            ledger.add(track.name, "", "ingest", note)
+            values = values[:seen]
+        rows = []
+        for first in self._first_frames(len(values)):
+            row = {"sample_id": f"{track.name}-{first + 1:06d}"}
+            cells = self._cells(values, first)
+            if all(np.isnan(cell).all() for cell in cells.values()):
+                ledger.add(row["sample_id"], "", "ingest", "no frame has a valid annotation")
+                continue
+            face = self._span("face", str(crops), first, CROPS_RATE) if last else None
+            face = face or self._span("face", clip.path, first, clip.rate) | {"face_side": track.side}
+            sounds = clip is not None and clip.sound
+            audio = self._span("audio", clip.path if sounds else None, first + 0.5, clip.rate if clip else 1)
+            rows.append(row | {name: list(cell) for name, cell in cells.items()} | face | audio)
+        return rows
+
+    def _values(self, track: Track, ledger: Ledger) -> np.ndarray:
+        """Annotations (rows, 2), NaN where not valid; what is masked goes to the ledger."""
+        values = read_annotation(track.annotation)
+        valid = (np.abs(values) <= 1) & (values != INVALID)
+        for name, column, known in zip(TARGETS, values.T, valid.T, strict=True):
+            if not known.all():
+                odd = int((~known & (column != INVALID)).sum())
+                note = f"{track.annotation}: {(~known).sum()} of {len(known)} rows have no valid {name}"
+                note += f", {odd} of them outside of -1 to 1" if odd else ""
+                ledger.add(track.name, "", "ingest", note, "kept with mask")
+        step = self.options.dilation
+        if step > 1 and not self.options.every_frame:
+            note = (
+                f"{len(values) - len(values[::step])} of {len(values)} frames lie between those that are read"
+            )
+            ledger.add(track.name, "", "ingest", f"{note} (dataset.every_frame)")
+        return np.where(valid, values, np.nan)
+
+    def _clip(self, track: Track, video: Path | None, frames: int, ledger: Ledger) -> Clip | None:
+        """The raw video, on the clock of the annotation; ``frames`` are those that the owners counted."""
+        if video is None:
+            ledger.add(
+                track.name, "", "ingest", f"no video {track.video} in {self.root / 'videos'}: no sound"
+            )
+            return None
+        try:
+            clip = read_header(video)
+        except DataError as problem:
+            ledger.add(track.name, "", "ingest", str(problem))
+            return None
+        if not clip.sound:
+            ledger.add(track.name, "audio", "ingest", f"{video}: the video has no sound track")
+        if not SLACK < abs(frames - clip.frames) <= DRIFT * clip.frames:
+            return clip
+        note = f"{video}: {clip.frames} frames, {frames} annotated or cropped; these are spread over its time"
+        ledger.add(track.name, "", "ingest", note, "kept with mask")
+        return Clip(clip.path, frames, clip.rate * frames / clip.frames, clip.sound)
+
+    @property
+    def _length(self) -> int:
+        """Frames of the video from the start of a sequence to its end."""
+        return self.options.subclips * self.options.frames * self.options.dilation
+
+    def _first_frames(self, count: int) -> list[int]:
+        """Where sequences start, counted from 0; the last ones may run past the end."""
+        phases = range(self.options.dilation if self.options.every_frame else 1)
+        starts = range(0, count, self._length)
+        return [start + phase for start in starts for phase in phases if start + phase < count]
+
+    def _cells(self, values: np.ndarray, first: int) -> dict[str, np.ndarray]:
+        """Targets of a sequence, (sub-clips, frames) each; NaN past the end."""
+        o = self.options
+        own = np.full((o.subclips * o.frames, 2), np.nan, np.float32)
+        inside = values[first : first + self._length : o.dilation]
+        own[: len(inside)] = inside
+        return {name: own[:, i].reshape(o.subclips, o.frames) for i, name in enumerate(TARGETS)}
+
+    def _span(self, source: str, path: str | None, first: float, rate: float) -> dict:
+        """Columns of a source: a frame of the sequence is in the middle of its equal part of the span."""
+        start = (first - self.options.dilation / 2) / rate
+        return {
+            f"{source}_path": path,
+            f"{source}_start": start,
+            f"{source}_stop": start + self._length / rate,
+        }
+
+
+def read_annotation(path: Path) -> np.ndarray:
+    """Valence and arousal of every frame, shape (rows, 2), as they are written.
+
+    Raises
+    ------
+    DataError
+        The file is empty, or a row is not two numbers.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            head = file.readline()
+            values = np.loadtxt(file, delimiter=",", ndmin=2)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not rows of valence,arousal below a header ({error})") from error
+    if "valence" not in head.lower():
+        raise DataError(f"{path}: the first line is '{head.strip()}', not the header valence,arousal")
+    if values.shape[1:] != (2,) or not len(values):
+        raise DataError(f"{path}: holds no rows of valence,arousal")
+    return values
+
+
+def read_header(path: Path) -> Clip:
+    """What a video file says of itself, nothing decoded.
+
+    Raises
+    ------
+    DataError
+        It cannot be read, or says neither how many frames it has nor how long it lasts.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path}: the file holds no video")
+            stream = container.streams.video[0]
+            rate = float(stream.average_rate or 0)
+            seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            frames = stream.frames or round((seconds or (container.duration or 0) / 1e6) * rate)
+            sound = bool(container.streams.audio)
+    except (av.FFmpegError, OSError) as error:
+        raise DataError(f"{path}: not a readable video ({error.strerror})") from error
+    if not frames or not rate:
+        raise DataError(f"{path}: the video says neither how many frames it has nor how long it lasts")
+    return Clip(str(path), frames, rate, sound)
+
+
+def group_of(tracks: Iterable[Track], subjects: dict[str, str]) -> dict[str, str]:
+    """Track -> the first video of all that are tied by shared videos and shared subjects."""
+    members: dict[str, set[str]] = {}  # a video or a subject -> all that is tied to it
+    for track in tracks:
+        tied = {f"video {track.video}"}
+        if track.name in subjects:
+            tied.add(f"subject {subjects[track.name]}")
+        for name in list(tied):
+            tied |= members.get(name, set())
+        members |= dict.fromkeys(tied, tied)
+    first = {name: min(n for n in tied if n.startswith("video ")) for name, tied in members.items()}
+    return {track.name: first[f"video {track.video}"].removeprefix("video ") for track in tracks}
+
+
+def _video_files(folder: Path) -> dict[str, Path]:
+    """Name of a video -> its file, in any folder below."""
+    found: dict[str, Path] = defaultdict(Path)
+    for where, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            if name.lower().endswith((".mp4", ".avi")):
+                found.setdefault(Path(name).stem, Path(where) / name)
+    return dict(found)
+
+
+def _video_of(track: str, files: dict[str, Path]) -> tuple[str, str | None]:
+    """The video of a track, and which of two people is meant."""
+    for side in ("left", "right"):
+        if track.endswith(f"_{side}") and track not in files:
+            return track.removesuffix(f"_{side}"), side
+    return track, None
+
+
+def _last_crop(folder: Path) -> int:
+    """The highest number of a crop, 0 where there is none; the folder is only listed."""
+    if not folder.is_dir():
+        return 0
+    stems = (os.path.splitext(entry.name)[0] for entry in os.scandir(folder))
+    return max((int(stem) for stem in stems if stem.isdecimal()), default=0)
+
+
+def _read_subjects(path: Path, tracks: list[Track]) -> dict[str, str]:
+    """Track -> subject, from a table that users may add; without it each track is a subject."""
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    if rows and not {"track", "subject"} <= rows[0].keys():
+        raise DataError(
+            f"{path}: has no columns track and subject; name them in the first line, or remove the file."
+        )
+    known = {track.name for track in tracks}
+    for number, row in enumerate(rows, start=2):
+        if row["track"] not in known:
+            raise DataError(
+                f"{path}, row {number}: there is no annotation of '{row['track']}'; mend or remove the row."
+            )
+    return {row["track"]: row["subject"] for row in rows}

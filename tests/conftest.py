@@ -1,0 +1,1 @@
+"""Makes ``synthetic`` importable from every folder of tests."""

@@ -1,0 +1,322 @@
+"""A configuration means one thing, or is refused with a sentence that says how to mend it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import pkgutil
+import tomllib
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import REPO, arrays_config, write_config
+
+import pkdot
+from pkdot import jobs
+from pkdot.config import Experiment, load
+from pkdot.errors import ConfigError
+from pkdot.params import Params, canonical
+from pkdot.stages import STAGES
+
+
+def loaded(tmp_path, values):
+    return load(write_config(tmp_path / "config" / "tiny.yaml", values))
+
+
+def changed(*steps, **values):
+    """The small configuration with some values set at a place."""
+    config = copy.deepcopy(arrays_config())
+    place = config
+    for step in steps:
+        place = place.setdefault(step, {}) if isinstance(place, dict) else place[step]
+    place.update(values)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("steps", "key", "said"),
+    [
+        ((), "shard", "'shards'"),
+        (("splits",), "fold", "'folds'"),
+        (("teacher", "training"), "epoch", "'epochs'"),
+        (("modalities", "motion"), "roles", "'role'"),
+        (("modalities", "motion", "training"), "batchsize", "'batch_size'"),
+        (("modalities", "motion", "encoder"), "widht", "'width'"),
+        (("modalities", "motion", "feature"), "lenght", "'length'"),
+        (("dataset",), "stream", "'streams'"),
+        (("tnet",), "hiden", "'hidden'"),
+        (("overrides", "fold_1", "teacher"), "dimm", "'dim'"),
+        (("overrides", "fold_1", "teacher", "training"), "epoch", "'epochs'"),
+        (("overrides", "fold_0", "modalities", "motion", "encoder"), "widht", "'width'"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_closest_one(tmp_path, steps, key, said):
+    with pytest.raises(ConfigError, match=rf"no option '([\w.]*\.)?{key}'.*Did you mean {said}"):
+        loaded(tmp_path, changed(*steps, **{key: 1}))
+
+
+def test_an_unknown_option_of_a_method_in_a_list_is_refused(tmp_path):
+    config = changed("students", methods=["student_only", {"name": "kd", "temprature": 2}])
+    with pytest.raises(ConfigError, match="options of method 'kd'.*Did you mean 'temperature'"):
+        loaded(tmp_path, config)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (changed("dataset", name="arays"), "no data set 'arays'. Did you mean 'arrays'"),
+        (changed("students", methods=["student_only", "kdd"]), "no method 'kdd'. Did you mean 'kd'"),
+        (changed("students", methods=["kd"]), "'student_only', the floor"),
+        (changed("students", methods=["student_only", "kd", "kd"]), "named twice"),
+        (changed("students", methods=["student_only", {"temperature": 2}]), "methods.1.name' is missing"),
+        (changed("modalities", "pulse", role="prevalent"), "no modality has the role privileged"),
+        (changed("modalities", "pulse", source="video"), "offers motion, pulse"),
+        (changed("modalities", **{"Big-Name": arrays_config()["modalities"]["pulse"]}), "is no name for a modality"),
+        (changed(seeds=[0, 0]), "a seed is named twice"),
+        (changed(seeds=[-1]), "seeds.0"),
+        (changed(seeds=[]), "seeds"),
+        (changed("task", kind="regression"), "cross_entropy does not serve task.kind regression"),
+        (changed("task", kind="regression", loss="ccc"), "the targets of a table of arrays are classes"),
+        (changed("teacher", fusion={"name": "gated_cross_attention", "heads": 3}), "3 heads"),
+        (changed("students", methods=["student_only", "dkd"]), "at least three classes, but there are 2"),
+        (changed("splits", test_subjects=["s1"]), "goes with scheme: given"),
+        (changed("splits", scheme="given"), "goes with scheme: given"),
+        (changed("dataset", root="data/packaged/x"), "cannot be made"),
+        (changed("overrides", "fold_2", teacher={"dim": 4}), "overrides.fold_2: there is no fold 2"),
+        (changed("overrides", "fold_01", teacher={"dim": 4}), "'fold_01' is no fold"),
+        (changed("overrides", "first", teacher={"dim": 4}), "'first' is no fold"),
+        (changed("overrides", "fold_1", seeds=[1]), "belongs to all folds"),
+        (changed("overrides", "fold_1", "teacher", dim="wide"), "overrides.fold_1: teacher.dim"),
+        (changed("overrides", "fold_1", "students", methods=["student_only"]), "the list of methods belong"),
+        (changed("overrides", "fold_1", "modalities", "pulse", "feature", length=16), "belong to all folds"),
+        (changed("overrides", "fold_1", "modalities", "pulse", source="motion"), "belong to all folds"),
+        (changed("tnet", hidden=[0]), "tnet.hidden.0"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, config, said):
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, config)
+    message = str(refused.value)
+    assert said in message
+    assert message.startswith(f"{tmp_path}/config/tiny.yaml: ")
+    assert message.endswith((".", "?"))
+    assert ": :" not in message
+
+
+def test_every_problem_is_told_at_once(tmp_path):
+    config = changed(shards=0)
+    config["splits"]["folds"] = 1
+    with pytest.raises(ConfigError) as refused:
+        loaded(tmp_path, config)
+    assert {"shards", "splits.folds"} == {line.split(": ")[1] for line in str(refused.value).splitlines()}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "empty or not a mapping"),
+        ("- a\n- b\n", "empty or not a mapping"),
+        ("a: [", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [echo]", "not valid YAML"),
+        ("shards: 1\nshards: 2\n", "'shards' is given twice"),
+        ("modalities:\n  face: {}\n  face: {}\n", "'face' is given twice"),
+    ],
+)
+def test_what_is_no_configuration_is_refused(tmp_path, text, said):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=said):
+        load(path)
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path):
+    write_config(tmp_path / "biovid.yaml", {})
+    with pytest.raises(ConfigError, match="no such configuration. Did you mean biovid"):
+        load(tmp_path / "biovd.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+    (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_configurations_that_come_along_are_valid(path):
+    experiment = load(path)
+    assert Experiment(**experiment.plain()) == experiment
+    assert yaml.safe_load(path.read_text()).keys() <= type(experiment).model_fields.keys()
+
+
+def test_plain_values_make_the_same_experiment_again(tmp_path):
+    experiment = loaded(tmp_path, arrays_config())
+    again = Experiment(**experiment.plain())
+    assert again == experiment
+    assert canonical(again.plain()) == canonical(experiment.plain())
+
+
+OVERRIDES = {
+    "encoder": ("modalities", "motion", "encoder", {"width": 8}),
+    "other encoder": ("modalities", "motion", {"encoder": "mlp"}),
+    "encoder training": ("modalities", "pulse", "training", {"epochs": 7}),
+    "teacher": ("teacher", {"dim": 16}),
+    "fusion": ("teacher", {"fusion": "gated_cross_attention"}),
+    "tnet": ("tnet", {"finetune": False}),
+    "students": ("students", "training", {"learning_rate": 0.5}),
+    "a method": ("students", {"methods": ["student_only", {"name": "kd", "temperature": 2}]}),
+}
+
+
+def told(experiment, fold):
+    """What each training of a fold is told."""
+    said = {f"encoder {name}": jobs.encoder(experiment, name, fold) for name in experiment.modalities}
+    said["teachers"] = jobs.teachers(experiment, fold)
+    for method in ("student_only", "kd"):
+        said[method] = jobs.students(experiment, fold, method)
+    return {name: canonical(params.plain()) for name, params in said.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "meets"),
+    [
+        ("encoder", {"encoder motion"}),
+        ("other encoder", {"encoder motion"}),
+        ("encoder training", {"encoder pulse"}),
+        ("teacher", {"teachers", "student_only", "kd"}),
+        ("fusion", {"teachers", "student_only", "kd"}),
+        ("tnet", {"student_only", "kd"}),
+        ("students", {"student_only", "kd"}),
+        ("a method", {"kd"}),
+    ],
+)
+def test_an_override_changes_its_fold_alone(tmp_path, name, meets):
+    *steps, values = OVERRIDES[name]
+    plain = loaded(tmp_path, arrays_config())
+    other = loaded(tmp_path, changed("overrides", "fold_1", *steps, **values))
+    assert told(other, 0) == told(plain, 0)
+    before, after = told(plain, 1), told(other, 1)
+    assert {job for job in before if before[job] != after[job]} == meets
+
+
+def test_an_override_keeps_the_other_options_of_its_plugin_and_another_plugin_starts_afresh(tmp_path):
+    same = loaded(tmp_path, changed("overrides", "fold_1", "modalities", "motion", "encoder", width=8))
+    assert same.for_fold(1).modalities["motion"].encoder.options == {"width": 8, "kernel": 3}
+    other = loaded(tmp_path, changed("overrides", "fold_1", "modalities", "motion", encoder={"name": "mlp"}))
+    assert other.for_fold(1).modalities["motion"].encoder.options == {}
+
+
+def test_a_job_for_a_fold_or_method_that_is_not_is_refused(tmp_path):
+    experiment = loaded(tmp_path, arrays_config())
+    for make in (jobs.fold, jobs.teachers):
+        with pytest.raises(ConfigError, match="no fold 2"):
+            make(experiment, 2)
+    with pytest.raises(ConfigError, match="'sp'"):
+        jobs.students(experiment, 0, "sp")
+
+
+def test_a_job_is_told_nothing_of_what_it_does_not_use(tmp_path):
+    plain = told(loaded(tmp_path, arrays_config()), 0)
+    other = changed("splits", seed=3)
+    other |= {"shards": 5, "evaluation": {"bootstrap": 500}}
+    other["students"]["methods"].append("feature_mse")
+    assert told(loaded(tmp_path, other), 0) == plain
+
+
+class Pair(Params):
+    first: int = 0
+    second: int = 0
+
+
+@given(st.integers(), st.integers())
+def test_canonical_text_tells_every_value_and_its_place(a, b):
+    text = canonical(Pair(first=a, second=b).plain())
+    assert text == canonical({"second": b, "first": a})
+    assert (text == canonical(Pair(first=b, second=a).plain())) == (a == b)
+
+
+def test_canonical_text_refuses_what_it_cannot_tell():
+    for value in ({"path": REPO}, {"number": float("nan")}, {"set": {1, 2}}):
+        with pytest.raises((TypeError, ValueError)):
+            canonical(value)
+
+
+def all_params():
+    """Every parameter class of the package."""
+    for module in pkgutil.walk_packages(pkdot.__path__, "pkdot."):
+        if module.name != "pkdot.__main__":
+            importlib.import_module(module.name)
+
+    def below(cls):
+        for sub in cls.__subclasses__():
+            yield sub
+            yield from below(sub)
+
+    return sorted({cls for cls in below(Params) if cls.__module__.startswith("pkdot.")}, key=str)
+
+
+def attributes_of_the_package():
+    """Names that are read as attributes, given as keywords or taken as arguments; a field's definition is none."""
+    names = set()
+    for path in (REPO / "pkdot").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                names.add(node.attr)
+            elif isinstance(node, ast.arg | ast.keyword):
+                names.add(node.arg)
+    return names
+
+
+def test_every_option_has_a_description_and_is_used():
+    used = attributes_of_the_package()
+    classes = all_params()
+    assert len(classes) > 30
+    for cls in classes:
+        assert cls.__doc__, cls
+        for name, field in cls.model_fields.items():
+            assert field.description, f"{cls.__module__}.{cls.__name__}.{name}"
+            assert name in used, f"{cls.__module__}.{cls.__name__}.{name} is read nowhere"
+
+
+def test_no_stage_is_told_a_path():
+    """Snakemake does not track Path objects in parameters."""
+    for stage in STAGES.values():
+        schema = stage.signature()["params"].model_json_schema()
+        assert '"format": "path"' not in str(schema).replace("'", '"'), stage
+
+
+def test_the_reference_of_options_is_in_step_with_the_code():
+    from pkdot.options import reference
+
+    written = (REPO / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert written == reference(), "run: pkdot options --out docs/configuration.md"
+
+
+def test_the_environment_defers_to_the_list_of_packages():
+    from rattler import MatchSpec
+
+    environment = yaml.safe_load((REPO / "environment.yml").read_text())
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    conda = [line for line in environment["dependencies"] if isinstance(line, str)]
+    specs = {str(MatchSpec(line).name.normalized): MatchSpec(line) for line in conda}
+    assert specs.keys() == {"python", "pip"}
+    assert str(specs["python"].version).removeprefix("==").startswith("3.11")
+    assert project["requires-python"].startswith(">=3.11")
+    (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
+    assert pip == ["--constraint requirements.lock", "--editable .[test]"]
+
+
+def test_the_locked_versions_are_what_the_project_asks_for():
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
+    lines = (REPO / "requirements.lock").read_text().split()
+    locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    assert len(locked) == len(lines)
+    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+        wanted = Requirement(text)
+        version = locked.get(canonicalize_name(wanted.name))
+        assert version, f"requirements.lock does not hold {wanted.name}"
+        assert wanted.specifier.contains(version), f"{text} is locked to {version}"
