@@ -224,9 +224,7 @@ def measure(name: str, rows: int) -> None:
 
 def compare_memory(rows: int) -> None:
     peaks = {name: peak_memory(name, rows) for name in ("PKDOT", "geomloss", "POT")}
-    print(
-        f"\nB = {rows}: peak memory of a call, MB (one float32 matrix of that size has {rows**2 / 2**18:.0f})"
-    )
+    print(f"\nB = {rows}: peak memory of a call, MB (one float32 matrix of that size has {rows**2 / 2**18:.0f})")
     for name, peak in peaks.items():
         print(f"    {name:14s} {peak:9.0f} x {peak / peaks['PKDOT']:6.2f}")
 

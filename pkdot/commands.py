@@ -45,9 +45,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     simulate.add_argument("dataset", help="such as biovid")
     simulate.add_argument("--out", type=Path, help="folder; data/simulated/<dataset> by default")
     simulate.add_argument("--workers", type=int, default=1, help="processes")
-    simulate.add_argument(
-        "options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]"
-    )
+    simulate.add_argument("options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]")
     simulate.set_defaults(run=_simulate)
     listing = verbs.add_parser("methods", help="list the methods with their papers, needs and options")
     listing.set_defaults(run=_methods)

@@ -34,12 +34,8 @@ IDENTIFIER = r"[a-z][a-z0-9_]*"
 class DatasetSection(DatasetChoice):
     """The data set, where it lies, and its own options."""
 
-    root: str = Field(
-        description="folder of the data set in its owners' layout; data/simulated/... is made if missing"
-    )
-    prepare: dict[str, Any] = Field(
-        {}, description="options of the data that are made for data/simulated/..."
-    )
+    root: str = Field(description="folder of the data set in its owners' layout; data/simulated/... is made if missing")
+    prepare: dict[str, Any] = Field({}, description="options of the data that are made for data/simulated/...")
 
     @property
     def is_prepared(self) -> bool:
@@ -104,9 +100,7 @@ class StudentsSection(Params):
     def _with_a_floor(cls, value: list[MethodChoice]) -> list[MethodChoice]:
         names = [method.name for method in value]
         if FLOOR not in names:
-            raise ConfigError(
-                f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it"
-            )
+            raise ConfigError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it")
         if len(set(names)) < len(names):
             raise ConfigError("a method is named twice; make a second experiment of it")
         return value
@@ -115,8 +109,12 @@ class StudentsSection(Params):
 class Variant(Params):
     """One line of the ablation: a method with its options, in a student that may differ from the contest's."""
 
-    method: MethodChoice = Field(description="the method and its options; what is not fixed is chosen as in the contest")
-    tnet: Literal["trained", "random", "off"] | None = Field(None, description="what becomes of T-Net, where it differs")
+    method: MethodChoice = Field(
+        description="the method and its options; what is not fixed is chosen as in the contest"
+    )
+    tnet: Literal["trained", "random", "off"] | None = Field(
+        None, description="what becomes of T-Net, where it differs"
+    )
     fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
 
@@ -127,9 +125,7 @@ class Experiment(Params):
     dataset: DatasetSection = Field(description="the data")
     task: TaskParams = Field(TaskParams(), description="what is predicted")
     modalities: dict[str, Modality] = Field(description="the modalities by name")
-    shards: int = Field(
-        4, ge=1, description="jobs that the features of a modality are shared out to, by subject"
-    )
+    shards: int = Field(4, ge=1, description="jobs that the features of a modality are shared out to, by subject")
     splits: SplitParams = Field(SplitParams(), description="folds")
     embedding: EmbeddingSection = Field(EmbeddingSection(), description="what all encoders share")
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
@@ -244,9 +240,7 @@ class _Yaml(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"'{key.value}' is given twice", problem_mark=key.start_mark
-                )
+                raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
             seen.add(str(key.value))
         return super().construct_mapping(node, deep)
 

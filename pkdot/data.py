@@ -52,9 +52,7 @@ class Features:
 
     def __init__(self, folder: Path, samples: Samples):
         verified(folder / "index.parquet")
-        index = (
-            pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
-        )
+        index = pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
         self.valid = index["valid"].to_numpy(dtype=bool)
         self._row = index["row"].to_numpy()
         self._shard, names = pd.factorize(index["shard"])

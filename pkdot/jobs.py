@@ -40,9 +40,7 @@ def ingest(e: Experiment) -> IngestParams:
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
     """Of one shard of one modality."""
-    return FeatureParams(
-        modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards
-    )
+    return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards)
 
 
 def index(e: Experiment, modality: str) -> IndexParams:

@@ -28,9 +28,7 @@ class Ledger:
 
     entries: list[Entry] = field(default_factory=list)
 
-    def add(
-        self, sample_id: str, modality: str, stage: str, problem: str, action: Action = "dropped"
-    ) -> None:
+    def add(self, sample_id: str, modality: str, stage: str, problem: str, action: Action = "dropped") -> None:
         """Note one problem."""
         self.entries.append(Entry(sample_id, modality, stage, " ".join(str(problem).split()), action))
 

@@ -63,9 +63,7 @@ def _sections(model: type[Params], place: str) -> Iterator[tuple[str, type[Param
 
 def _is_plugin(kind: Any) -> bool:
     """Whether all options of a section are those of a plug-in."""
-    return (
-        isinstance(kind, type) and issubclass(kind, Choice) and set(kind.model_fields) == {"name", "options"}
-    )
+    return isinstance(kind, type) and issubclass(kind, Choice) and set(kind.model_fields) == {"name", "options"}
 
 
 def _plugin(family: Registry, name: str) -> str:
@@ -100,9 +98,7 @@ def _default(field: FieldInfo) -> str:
 
 def _value(field: FieldInfo) -> str:
     """What a value may be, in words."""
-    limits = [
-        f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in SIGNS.items() if hasattr(m, key)
-    ]
+    limits = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in SIGNS.items() if hasattr(m, key)]
     return " ".join([_kind(field.annotation), " and ".join(limits)]).strip()
 
 

@@ -157,9 +157,7 @@ def chain(paths: Iterable[Path]) -> dict[Path, dict]:
 
 
 @contextmanager
-def job(
-    module: str, out: Path, params: Params, inputs: Iterable[Path] = (), record: str = "run"
-) -> Iterator[Path]:
+def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), record: str = "run") -> Iterator[Path]:
     """Run a stage: check its inputs, yield a scratch folder to write to, move the files to ``out``, keep a record.
 
     Parameters
@@ -185,9 +183,7 @@ def job(
     try:
         yield scratch
         moved = _move(scratch, out)
-        marker = next(
-            (folder / name for folder, names in moved.items() for name in names if folder == out), out
-        )
+        marker = next((folder / name for folder, names in moved.items() for name in names if folder == out), out)
         for folder, outputs in moved.items():
             name = f"{record}.run.json" if folder == out and record != "run" else "run.json"
             write_json(

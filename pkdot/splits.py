@@ -26,9 +26,7 @@ class SplitParams(Params):
         description="leave_subjects_out (k folds), leave_one_subject_out, given (test_subjects), official (the owners' "
         "split), or clips_as_released (folds over clips, which leak subjects: for comparison only)",
     )
-    folds: int = Field(
-        5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects"
-    )
+    folds: int = Field(5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects")
     test_subjects: list[str] = Field([], description="the test subjects of the scheme given")
     validation_fraction: float = Field(
         0.25, gt=0, lt=0.5, description="share of each training part's subjects that make the choices"
@@ -88,9 +86,7 @@ def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
     table, unit = samples.table, "sample_id" if by_clip else "subject_id"
     groups = table.groupby("subject_id")["group_id"].nunique()
     if (groups > 1).any():
-        raise DataError(
-            f"the manifest has subject '{groups.idxmax()}' in {groups.max()} groups; give it one group_id."
-        )
+        raise DataError(f"the manifest has subject '{groups.idxmax()}' in {groups.max()} groups; give it one group_id.")
     units = table.groupby(unit).agg(group=("sample_id" if by_clip else "group_id", "first"))
     if "official" in table:
         units["official"] = table.groupby(unit)["official"].unique()
@@ -132,18 +128,14 @@ def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generat
 def _official(units: pd.DataFrame) -> tuple[list[str], list[str]]:
     """The owners' test and validation parts; where the test part is not public, their validation part is tested."""
     if "official" not in units:
-        raise DataError(
-            "splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out."
-        )
+        raise DataError("splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out.")
     torn = units.groupby("group")["official"].agg(lambda parts: parts.explode().nunique() > 1)
     if torn.any():
         raise DataError(
             f"splits.scheme is official, but the owners have '{torn.index[torn][0]}' in two of their parts, and it "
             "must stay together; choose leave_subjects_out."
         )
-    test, validation = (
-        list(units.index[units["official"].str[0] == part]) for part in ("test", "validation")
-    )
+    test, validation = (list(units.index[units["official"].str[0] == part]) for part in ("test", "validation"))
     if not test and not validation:
         raise DataError("splits.scheme is official, but every sample lies in the owners' training part.")
     return (test, validation) if test else (validation, [])
@@ -188,9 +180,7 @@ def _check(folds: list[dict], samples: Samples, unit: str, manifest: Path) -> No
                 raise DataError(
                     f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects."
                 )
-            missing = (
-                set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
-            )
+            missing = set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
             if missing:
                 raise DataError(
                     f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "

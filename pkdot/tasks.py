@@ -139,11 +139,7 @@ def ccc(prediction: Tensor, target: Tensor) -> Tensor:
     if x.numel() < 2:
         return prediction.sum() * 0
     dx, dy = x - x.mean(), y - y.mean()
-    return (
-        2
-        * (dx * dy).mean()
-        / (dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square() + 1e-12)
-    )
+    return 2 * (dx * dy).mean() / (dx.square().mean() + dy.square().mean() + (x.mean() - y.mean()).square() + 1e-12)
 
 
 def _loss_of(kind: str, values: Tensor, truth: Tensor) -> Tensor:

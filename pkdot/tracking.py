@@ -130,9 +130,7 @@ def _trainings(results: Path, params: MirrorParams) -> Iterator[Mirrored]:
         for method, by_seed in {**tested, "tnet": {seed: {} for seed in tested[CEILING]}}.items():
             stage = "teachers" if method in (CEILING, "tnet", *own) else "students"
             for seed, scores in by_seed.items():
-                yield _training(
-                    results, f"{stage}/fold_{fold}/seed_{seed}/{method}", fold, method, seed, scores
-                )
+                yield _training(results, f"{stage}/fold_{fold}/seed_{seed}/{method}", fold, method, seed, scores)
 
 
 def _training(
@@ -203,9 +201,7 @@ def _flat(value: Any, joint: str, name: str = "") -> dict[str, Any]:
         return flat
     if value is None:
         return {}
-    return {
-        re.sub(r"[^\w\-. /]", "_", name): value if isinstance(value, int | float | str) else canonical(value)
-    }
+    return {re.sub(r"[^\w\-. /]", "_", name): value if isinstance(value, int | float | str) else canonical(value)}
 
 
 def _milliseconds(started: str) -> int:

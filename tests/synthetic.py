@@ -27,9 +27,7 @@ def make_arrays(root: Path, subjects: int = 6, seconds: float = 4, rate: int = 3
     for subject in range(subjects):
         for label, frequency in (("a", 2), ("b", 5)):
             name = f"s{subject}{label}"
-            wave = np.stack(
-                [np.sin(2 * np.pi * frequency * time), np.cos(2 * np.pi * frequency * time)], axis=1
-            )
+            wave = np.stack([np.sin(2 * np.pi * frequency * time), np.cos(2 * np.pi * frequency * time)], axis=1)
             for stream, noise in (("motion", 2.0), ("pulse", 0.5)):
                 signal = wave + noise * rng.normal(size=wave.shape)
                 np.save(root / "signals" / f"{name}_{stream}.npy", signal.astype(np.float32))
@@ -150,9 +148,7 @@ class World:
         """Write the files as the fields say now."""
         self.manifest = write_manifest(self.folder, self.table, self.targets)
         self.splits = self.folder / "splits.json"
-        self.splits.write_text(
-            json.dumps({"scheme": "given", "seed": 0, "unit": "subject", "folds": [self.fold]})
-        )
+        self.splits.write_text(json.dumps({"scheme": "given", "seed": 0, "unit": "subject", "folds": [self.fold]}))
         self.embeddings = []
         for name, values in self.values.items():
             path = self.folder / "encoders" / name / "embeddings.npy"

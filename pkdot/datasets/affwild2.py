@@ -36,12 +36,8 @@ class AffWild2Options(Params):
     """Options of ``affwild2``."""
 
     frames: int = Field(8, ge=1, description="frames of a sub-clip, as published")
-    dilation: int = Field(
-        4, ge=1, description="every how many frames of the video one is taken, as published"
-    )
-    subclips: int = Field(
-        16, ge=1, description="sub-clips of a sequence, as published; the same as embedding.tokens"
-    )
+    dilation: int = Field(4, ge=1, description="every how many frames of the video one is taken, as published")
+    subclips: int = Field(16, ge=1, description="sub-clips of a sequence, as published; the same as embedding.tokens")
     every_frame: bool = Field(
         True,
         description="interleave as many sequences as the dilation, so that each frame is predicted once; "
@@ -110,20 +106,14 @@ class AffWild2(Dataset):
         folders = {part: self.root / ANNOTATIONS / part for part in PARTS}
         if not any(folder.is_dir() for folder in folders.values()):
             inner = sorted(path.parent.name for path in self.root.glob(f"*/{ANNOTATIONS}"))
-            hint = (
-                f"Point dataset.root at {self.root / inner[0]}"
-                if inner
-                else "Point dataset.root at its parent"
-            )
+            hint = f"Point dataset.root at {self.root / inner[0]}" if inner else "Point dataset.root at its parent"
             wanted = f"{ANNOTATIONS}/Train_Set nor .../Validation_Set"
             raise DataError(f"{self.root}: not an Aff-Wild2 root, it holds neither {wanted}. {hint}.")
         tracks: dict[str, Track] = {}
         for folder, part in PARTS.items():
             for path in sorted(folders[folder].glob("*.txt")):
                 if path.stem in tracks:
-                    ledger.add(
-                        path.stem, "", "ingest", f"{path}: annotated in Train_Set too; that one counts"
-                    )
+                    ledger.add(path.stem, "", "ingest", f"{path}: annotated in Train_Set too; that one counts")
                     continue
                 video, side = _video_of(path.stem, files)
                 tracks[path.stem] = Track(path.stem, video, side, part, path)
@@ -168,18 +158,14 @@ class AffWild2(Dataset):
                 ledger.add(track.name, "", "ingest", note, "kept with mask")
         step = self.options.dilation
         if step > 1 and not self.options.every_frame:
-            note = (
-                f"{len(values) - len(values[::step])} of {len(values)} frames lie between those that are read"
-            )
+            note = f"{len(values) - len(values[::step])} of {len(values)} frames lie between those that are read"
             ledger.add(track.name, "", "ingest", f"{note} (dataset.every_frame)")
         return np.where(valid, values, np.nan)
 
     def _clip(self, track: Track, video: Path | None, frames: int, ledger: Ledger) -> Clip | None:
         """The raw video, on the clock of the annotation; ``frames`` are those that the owners counted."""
         if video is None:
-            ledger.add(
-                track.name, "", "ingest", f"no video {track.video} in {self.root / 'videos'}: no sound"
-            )
+            ledger.add(track.name, "", "ingest", f"no video {track.video} in {self.root / 'videos'}: no sound")
             return None
         try:
             clip = read_header(video)
@@ -317,9 +303,7 @@ def _read_subjects(path: Path, tracks: list[Track]) -> dict[str, str]:
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if rows and not {"track", "subject"} <= rows[0].keys():
-        raise DataError(
-            f"{path}: has no columns track and subject; name them in the first line, or remove the file."
-        )
+        raise DataError(f"{path}: has no columns track and subject; name them in the first line, or remove the file.")
     known = {track.name for track in tracks}
     for number, row in enumerate(rows, start=2):
         if row["track"] not in known:

@@ -31,13 +31,9 @@ class ArraysOptions(Params):
     title: str = Field("a table of arrays", description="how reports call the data")
     target: str = Field("class", description="how reports call the target")
     streams: list[str] = Field(min_length=1, description="the streams: columns of recordings.csv with paths")
-    classes: list[str] = Field(
-        min_length=2, description="classes in order; recordings of others are left out"
-    )
+    classes: list[str] = Field(min_length=2, description="classes in order; recordings of others are left out")
     seconds: float = Field(4.0, gt=0, description="length of a window")
-    step: float = Field(
-        4.0, gt=0, description="time from the start of a window to that of the next, in seconds"
-    )
+    step: float = Field(4.0, gt=0, description="time from the start of a window to that of the next, in seconds")
 
 
 @register("arrays")
@@ -78,9 +74,7 @@ class Arrays(Dataset):
     def _recordings(self) -> pd.DataFrame:
         path = self.root / "recordings.csv"
         if not path.is_file():
-            raise DataError(
-                f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md."
-            )
+            raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
         try:
             table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (ValueError, UnicodeDecodeError) as error:
@@ -104,23 +98,17 @@ class Arrays(Dataset):
         seconds = [len(open_array(path)) / rate for path in paths.values() if path is not None]
         if not seconds:
             raise DataError(f"{where}: the recording has none of the streams {', '.join(options.streams)}")
-        starts, longest = (
-            np.arange(0, s - options.seconds + 1e-9, options.step) for s in (min(seconds), max(seconds))
-        )
+        starts, longest = (np.arange(0, s - options.seconds + 1e-9, options.step) for s in (min(seconds), max(seconds)))
         if not len(starts):
             raise DataError(
                 f"{where}: the recording lasts {min(seconds):.1f} s, less than a window of {options.seconds:g} s"
             )
         if len(longest) > len(starts):
-            problem = (
-                f"{where}: the streams last {min(seconds):.1f} to {max(seconds):.1f} s; the rest is left out"
-            )
+            problem = f"{where}: the streams last {min(seconds):.1f} to {max(seconds):.1f} s; the rest is left out"
             ledger.add(recording["recording_id"], "", "ingest", problem)
         return [self._window(recording, paths, rate, *window) for window in enumerate(starts)]
 
-    def _window(
-        self, recording: dict, paths: dict[str, Path | None], rate: float, number: int, start: float
-    ) -> dict:
+    def _window(self, recording: dict, paths: dict[str, Path | None], rate: float, number: int, start: float) -> dict:
         subject = recording["subject_id"]
         row = {
             "sample_id": f"{recording['recording_id']}-{number:04d}",

@@ -124,11 +124,7 @@ class BioVid(Dataset):
             return
         wanted = " nor ".join(f"{kind.folder}/" for kind in kinds.values())
         inner = sorted(path.parent.name for path in self.root.glob("*/video") if path.is_dir())
-        hint = (
-            f"Point dataset.root at {self.root / inner[0]}"
-            if inner
-            else "Point dataset.root at PartA or PartB"
-        )
+        hint = f"Point dataset.root at {self.root / inner[0]}" if inner else "Point dataset.root at PartA or PartB"
         raise DataError(f"{self.root}: not a BioVid root, it holds neither {wanted}. {hint}.")
 
     def _scan(self, source: str, kind: Kind, ledger: Ledger) -> dict[str, str | None]:
@@ -261,9 +257,7 @@ def _read_list(path: Path, ledger: Ledger) -> dict[str, str] | None:
         name, subject, level = (line[column] if column < len(line) else "" for column in columns)
         match = NAME.fullmatch(name)
         if not match:
-            ledger.add(
-                name, "", "ingest", f"{path}, line {number}: '{name}' is not the name of a BioVid clip"
-            )
+            ledger.add(name, "", "ingest", f"{path}, line {number}: '{name}' is not the name of a BioVid clip")
         elif (match["subject"], match["level"]) != (subject, level):
             listed[name] = f"mislabelled: {path}, line {number} says {subject} and {level}"
         elif name in listed:

@@ -46,9 +46,7 @@ def ingest(out: Path, params: IngestParams) -> None:
         )
     twice = table["sample_id"].duplicated()
     if twice.any():
-        raise DataError(
-            f"{root}: the sample_id '{table.loc[twice, 'sample_id'].iloc[0]}' occurs twice; rename one."
-        )
+        raise DataError(f"{root}: the sample_id '{table.loc[twice, 'sample_id'].iloc[0]}' occurs twice; rename one.")
     table = table.sort_values("sample_id", ignore_index=True)
     columns = ["sample_id", "subject_id", "group_id", *dataset.targets()]
     columns += ["official"] if "official" in table else []

@@ -48,9 +48,7 @@ class Watch(Arrays):
 
         data = load_watch()
         rows = []
-        for number, (signals, label, subject) in enumerate(
-            zip(data["X"], data["y"], data["subject"], strict=True)
-        ):
+        for number, (signals, label, subject) in enumerate(zip(data["X"], data["y"], data["subject"], strict=True)):
             row = {
                 "recording_id": f"r{number:03d}",
                 "subject_id": f"s{int(subject):02d}",

@@ -154,10 +154,6 @@ def check_needs(method: str, needs: set[str], kind: str, classes: int | None) ->
         The method needs classes, or more of them.
     """
     if kind == "regression" and needs & {"classes", "three classes"}:
-        raise ConfigError(
-            f"method '{method}' needs {NEEDS['classes']}, but the task is a regression; remove it"
-        )
+        raise ConfigError(f"method '{method}' needs {NEEDS['classes']}, but the task is a regression; remove it")
     if classes is not None and classes < 3 and "three classes" in needs:
-        raise ConfigError(
-            f"method '{method}' needs {NEEDS['three classes']}, but there are {classes}; remove it"
-        )
+        raise ConfigError(f"method '{method}' needs {NEEDS['three classes']}, but there are {classes}; remove it")

@@ -56,9 +56,7 @@ def proxy(dim: int, outputs: int) -> nn.Sequential:
 class C2KDOptions(Options):
     """Options of ``c2kd``."""
 
-    threshold: float = Field(
-        0.0, ge=-1, lt=1, description="rank correlation above which a sample is distilled"
-    )
+    threshold: float = Field(0.0, ge=-1, lt=1, description="rank correlation above which a sample is distilled")
 
 
 @register("c2kd", needs={"logits", "features", "three classes"})

@@ -11,9 +11,7 @@ from pkdot.networks import Outputs
 def pearson_distance(x: Tensor, y: Tensor, dim: int) -> Tensor:
     """One minus the mean Pearson correlation along a dimension."""
     x, y = x - x.mean(dim, keepdim=True), y - y.mean(dim, keepdim=True)
-    return (
-        1 - cosine_similarity(x, y, dim=dim, eps=1e-5).mean()
-    )  # a constant has no correlation, nor a steep slope
+    return 1 - cosine_similarity(x, y, dim=dim, eps=1e-5).mean()  # a constant has no correlation, nor a steep slope
 
 
 def dist_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, intra: float = 1.0) -> Tensor:
@@ -40,9 +38,7 @@ class DISTOptions(Options):
     """Options of ``dist``."""
 
     temperature: float = Field(1.0, gt=0, description="softness of the predictions")
-    intra: float = Field(
-        1.0, ge=0, description="weight of the relation over samples against that over classes"
-    )
+    intra: float = Field(1.0, ge=0, description="weight of the relation over samples against that over classes")
 
 
 @register("dist", needs={"logits", "classes"})

@@ -8,9 +8,7 @@ from pkdot.distillation.base import Distiller, Options, register
 from pkdot.networks import Outputs
 
 
-def imitation_loss(
-    student: Tensor, teacher: Tensor, temperature: float | None, soften_student: bool = False
-) -> Tensor:
+def imitation_loss(student: Tensor, teacher: Tensor, temperature: float | None, soften_student: bool = False) -> Tensor:
     """Loss of the student's predictions against the teacher's softened ones.
 
     Parameters

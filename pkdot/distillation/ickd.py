@@ -33,9 +33,7 @@ class InterChannel(Distiller):
 
     def __init__(self, context, options):
         super().__init__(context, options)
-        self.projector = nn.Sequential(
-            nn.Linear(context.dim, context.dim, bias=False), nn.BatchNorm1d(context.dim)
-        )
+        self.projector = nn.Sequential(nn.Linear(context.dim, context.dim, bias=False), nn.BatchNorm1d(context.dim))
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return ickd_loss(self.projector(student.features), teacher.features)

@@ -21,9 +21,7 @@ def hallucination_loss(hallucinated: Tensor, privileged: Tensor) -> Tensor:
 class HallucinationOptions(Options):
     """Options of ``modality_hallucination``."""
 
-    imitation: float = Field(
-        0.5, ge=0, le=1, description="share of the teacher's predictions in the task loss"
-    )
+    imitation: float = Field(0.5, ge=0, le=1, description="share of the teacher's predictions in the task loss")
     temperature: float = Field(10.0, gt=0, description="softness of the teacher's predictions")
 
 
@@ -38,9 +36,7 @@ class ModalityHallucination(Distiller):
         hard = task.loss(student.logits, student.target)
         temperature = None if task.regression else self.options.temperature
         soft = imitation_loss(student.logits, teacher.logits, temperature, soften_student=True)
-        return (
-            (1 - imitation) * hard + imitation * soft + self.options.weight * self.distill(student, teacher)
-        )
+        return (1 - imitation) * hard + imitation * soft + self.options.weight * self.distill(student, teacher)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return hallucination_loss(student.privileged, teacher.privileged)

@@ -37,9 +37,7 @@ class _Specialist(nn.Module):
 
     def forward(self, said: Outputs) -> tuple[Tensor, Tensor]:
         """Logits under the mask, and how badly the head follows the teacher."""
-        masked = linear(
-            self.mask(said.features) * said.features, self.head.weight.detach(), self.head.bias.detach()
-        )
+        masked = linear(self.mask(said.features) * said.features, self.head.weight.detach(), self.head.bias.detach())
         return masked, mse_loss(self.head(said.features), said.logits)
 
 

@@ -49,9 +49,7 @@ class MultiTeacherPKDOT(PKDOT):
         self.adapters = nn.ModuleDict(
             {name: nn.Linear(width, context.dim) for name, width in context.modalities.items()}
         )
-        self.heads = nn.ModuleDict(
-            {name: nn.Linear(context.dim, context.task.outputs) for name in context.modalities}
-        )
+        self.heads = nn.ModuleDict({name: nn.Linear(context.dim, context.task.outputs) for name in context.modalities})
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
         adapted = {name: self.adapters[name](said.features) for name, said in teacher.modalities.items()}

@@ -57,9 +57,7 @@ class PKDOT(Distiller):
     def candidates(cls, options, count):
         """The settings of the grid; what the options fix stays fixed, so fewer may be left."""
         fixed = {name: value for name, value in options if value is not None}
-        settings = [
-            dict(zip(("weight", "anchors", "blur"), entry, strict=True)) | fixed for entry in cls.grid
-        ]
+        settings = [dict(zip(("weight", "anchors", "blur"), entry, strict=True)) | fixed for entry in cls.grid]
         distinct = [setting for i, setting in enumerate(settings) if setting not in settings[:i]]
         return [options.model_copy(update=setting) for setting in distinct[:count]]
 

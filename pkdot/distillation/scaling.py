@@ -24,9 +24,7 @@ class Convergence(NamedTuple):
     error: float
 
 
-def balance(
-    exponent: Tensor, tolerance: float, limit: int
-) -> tuple[Tensor, Tensor, Tensor | float, Convergence]:
+def balance(exponent: Tensor, tolerance: float, limit: int) -> tuple[Tensor, Tensor, Tensor | float, Convergence]:
     """Scale ``exp(exponent)`` to uniform marginals, by steps of epsilon where its range asks for it.
 
     While the exponents are below a third of the range of the type, no scaling can overflow: the potentials

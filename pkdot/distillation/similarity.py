@@ -50,9 +50,7 @@ def similarity_matrix(features: Tensor, kind: str = "cosine") -> Tensor:
         return (distance.square() / _scale(distance.square()) / -2).exp()
 
 
-def anchor_columns(
-    teacher: Tensor, k: int, rule: str, generator: torch.Generator | None = None
-) -> Tensor | None:
+def anchor_columns(teacher: Tensor, k: int, rule: str, generator: torch.Generator | None = None) -> Tensor | None:
     """The columns of a similarity matrix that describe each row.
 
     Parameters
@@ -89,9 +87,7 @@ def anchor_columns(
         return columns.expand(*teacher.shape[:-1], k)
     if rule == "random":
         device = generator.device if generator else teacher.device
-        chosen = (
-            torch.rand(teacher.shape, generator=generator, device=device).topk(k).indices.to(teacher.device)
-        )
+        chosen = torch.rand(teacher.shape, generator=generator, device=device).topk(k).indices.to(teacher.device)
         others = torch.ones_like(teacher, dtype=torch.bool).scatter_(-1, chosen, False)
         teacher = teacher.masked_fill(others, math.inf)
     return teacher.topk(k, largest=rule == "similar").indices

@@ -202,9 +202,7 @@ def _mean_square(x: Tensor) -> Tensor:
     return (x * x).sum((-2, -1)) * (0.5 / x.shape[-2])
 
 
-def _pulls(
-    coupling: Coupling, x: Tensor, y: Tensor, p: float, wanted: tuple[bool, ...]
-) -> list[Tensor | None]:
+def _pulls(coupling: Coupling, x: Tensor, y: Tensor, p: float, wanted: tuple[bool, ...]) -> list[Tensor | None]:
     """Gradients by the points of either cloud, times their number: what the plan pulls each towards."""
     weights, u, v = coupling.kernel, coupling.u, coupling.v
     if p != 2:

@@ -194,9 +194,7 @@ def _check(student: Tensor, teacher: Tensor, alignment: str, transport: str) -> 
     if transport not in TRANSPORTS:
         raise ConfigError(f"transport is '{transport}'. Choose one of: {', '.join(TRANSPORTS)}.")
     if alignment == "sample_aligned" and transport == "gromov_wasserstein":
-        raise ConfigError(
-            "gromov_wasserstein finds its own plan. Use it with alignment 'permutation_invariant'."
-        )
+        raise ConfigError("gromov_wasserstein finds its own plan. Use it with alignment 'permutation_invariant'.")
     if student.dim() < 2 or student.shape[:-1] != teacher.shape[:-1] or 0 in (*student.shape, *teacher.shape):
         raise DataError(
             f"features of shapes {tuple(student.shape)} and {tuple(teacher.shape)} do not fit: "

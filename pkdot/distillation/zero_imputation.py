@@ -43,9 +43,7 @@ class ZeroImputation(StudentOnly):
         c = self.context
         network = Teacher(c.prevalent, c.privileged, c.dim, c.fusion, c.task)
         network.head = nn.Sequential(nn.Dropout(self.options.dropout), network.head)
-        self.network = ImputingStudent(
-            network, c.privileged
-        )  # the loss runs it with the privileged modalities
+        self.network = ImputingStudent(network, c.privileged)  # the loss runs it with the privileged modalities
         return self.network
 
     def loss(self, student: TokenOutputs, teacher: Outputs) -> Tensor:

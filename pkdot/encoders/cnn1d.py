@@ -18,9 +18,7 @@ class Cnn1dOptions(Params):
 
     width: int = Field(24, ge=4, description="channels of the first layer; each later layer doubles them")
     kernel: int = Field(7, ge=3, description="width of the filters, in samples")
-    noise: float = Field(
-        0.05, ge=0, description="deviation of the noise added to a training batch, in its own units"
-    )
+    noise: float = Field(0.05, ge=0, description="deviation of the noise added to a training batch, in its own units")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
 
 
@@ -35,9 +33,7 @@ class Cnn1d(Encoder):
         widths = [shape[0], options.width, 2 * options.width, 4 * options.width]
         layers: list[nn.Module] = [nn.BatchNorm1d(shape[0])]
         for inside, outside in pairwise(widths):
-            conv = nn.Conv1d(
-                inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False
-            )
+            conv = nn.Conv1d(inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False)
             layers += [conv, nn.BatchNorm1d(outside), nn.ReLU()]
         self.body = nn.Sequential(*layers)
         self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(widths[-1], dim))

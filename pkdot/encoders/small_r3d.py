@@ -33,9 +33,7 @@ class SmallR3D(Encoder):
     def __init__(self, shape, dim, tokens, options):
         super().__init__(shape, dim, tokens, options)
         w = options.width
-        self.stem = nn.Sequential(
-            nn.Conv2d(2, w, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(w), nn.ReLU()
-        )
+        self.stem = nn.Sequential(nn.Conv2d(2, w, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(w), nn.ReLU())
         self.body = nn.Sequential(_block(w, 2 * w, (2, 2, 2)), _block(2 * w, 4 * w, (1, 2, 2)))
         self.dropout = nn.Dropout(options.dropout)
         self.embed = nn.Linear(4 * w * 4, dim)

@@ -66,9 +66,7 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, par
         common = set.intersection(*(set(table["sample_id"]) for table in tables))
         seen = set.union(*(set(table["sample_id"]) for table in tables))
         if not common:
-            raise DataError(
-                f"{manifest}: no test sample of fold {params.fold} has every modality; see ledger.csv."
-            )
+            raise DataError(f"{manifest}: no test sample of fold {params.fold} has every modality; see ledger.csv.")
         tables = [table[table["sample_id"].isin(common)] for table in tables]
         scored: dict[str, dict] = {}
         for (method, seed), table in zip(files, tables, strict=True):
@@ -133,9 +131,7 @@ def _tidy(folds: list[dict]) -> pd.DataFrame:
     return table.astype({"value": float})
 
 
-def _summary(
-    predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples, params: SummaryParams
-) -> dict:
+def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples, params: SummaryParams) -> dict:
     from pkdot.evaluation.metrics import metric_names
 
     methods = list(dict.fromkeys(predictions["method"]))

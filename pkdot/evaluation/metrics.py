@@ -40,9 +40,7 @@ class Metrics:
         number = pd.Categorical(table["subject_id"], categories=subjects).codes
         if kind == "regression":
             outputs = table.groupby("output").indices
-            self._moments = {
-                name: _moments(table.iloc[i], number[i], len(subjects)) for name, i in outputs.items()
-            }
+            self._moments = {name: _moments(table.iloc[i], number[i], len(subjects)) for name, i in outputs.items()}
             return
         truth, said = (pd.Categorical(table[c], categories=classes).codes for c in ("target", "prediction"))
         self._confusion = np.zeros((len(subjects), len(classes), len(classes)))

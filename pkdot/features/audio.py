@@ -37,9 +37,7 @@ class AudioOptions(Params):
     window: int = Field(882, ge=16, description="length of its window, samples")
     hop: int = Field(441, ge=1, description="samples from one spectrum to the next")
     silence: float = Field(-60.0, lt=0, description="level below which a column is silent, dB of full scale")
-    min_sound: float = Field(
-        0.05, ge=0, le=1, description="smallest share of columns with sound"
-    )
+    min_sound: float = Field(0.05, ge=0, le=1, description="smallest share of columns with sound")
 
     @model_validator(mode="after")
     def _fits(self) -> AudioOptions:
@@ -82,9 +80,7 @@ class Audio(Feature):
         )
         where = f"{source.path}, {start:.2f} to {stop:.2f} s"
         if np.mean(decibels(power) > self.options.silence) < self.options.min_sound:
-            raise DataError(
-                f"{where}: {'silent' if there.mean() > 0.5 else 'the sound track does not reach here'}"
-            )
+            raise DataError(f"{where}: {'silent' if there.mean() > 0.5 else 'the sound track does not reach here'}")
         array = decibels(self._spectrogram(sound, track.rate, borders))[None].astype(np.float32)
         missing, loud = there < 0.5, clipped > CLIPPED
         if not (missing | loud).any():

@@ -116,9 +116,7 @@ class FaceFinder:
         if face := self.near(frame, last):
             return face
         reach = last.size * (1 + lost)
-        faces = sorted(
-            self.everywhere(frame, zoom), key=lambda face: np.linalg.norm(face.centre - last.centre)
-        )
+        faces = sorted(self.everywhere(frame, zoom), key=lambda face: np.linalg.norm(face.centre - last.centre))
         if not faces or np.linalg.norm(faces[0].centre - last.centre) > reach:
             return None
         return self.near(frame, faces[0]) or faces[0]
@@ -140,10 +138,7 @@ def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:
     best, frame, subject = 0.0, -1, None
     for number, faces in searched.items():
         for face in faces:
-            same = [
-                [other.size**2 for other in faces if overlap(face, other) > SAME]
-                for faces in searched.values()
-            ]
+            same = [[other.size**2 for other in faces if overlap(face, other) > SAME] for faces in searched.values()]
             weight = sum(max(areas, default=0.0) for areas in same)
             if weight > best:
                 best, frame, subject = weight, number, face

@@ -51,9 +51,7 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
     with job(__name__, out, params, inputs=[manifest], record=name) as scratch:
         samples = _samples_of_shard(pd.read_parquet(manifest), params)
         shape = (len(samples), *feature.shape)
-        arrays = np.lib.format.open_memmap(
-            scratch / f"{name}.npy", mode="w+", dtype=feature.dtype, shape=shape
-        )
+        arrays = np.lib.format.open_memmap(scratch / f"{name}.npy", mode="w+", dtype=feature.dtype, shape=shape)
         bar = tqdm(
             samples.itertuples(index=False),
             total=len(samples),

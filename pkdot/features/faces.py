@@ -29,9 +29,7 @@ class FacesOptions(Params):
     )
     size: int = Field(112, ge=16, description="side of a crop, pixels")
     search: int = Field(160, ge=64, description="longer side of a frame where all of it is searched, pixels")
-    min_coverage: float = Field(
-        0.5, gt=0, le=1, description="smallest share of frames that must show the face"
-    )
+    min_coverage: float = Field(0.5, gt=0, le=1, description="smallest share of frames that must show the face")
 
     @model_validator(mode="after")
     def _fits(self) -> FacesOptions:

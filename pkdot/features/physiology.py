@@ -63,9 +63,7 @@ KINDS = {
 class PhysiologyOptions(Params):
     """Options of ``physiology``."""
 
-    signal: Literal["eda", "ecg", "emg"] = Field(
-        "eda", description="what the column is: it decides the cleaning"
-    )
+    signal: Literal["eda", "ecg", "emg"] = Field("eda", description="what the column is: it decides the cleaning")
     column: str | None = Field(None, description="name of the column; none: gsr, ecg or emg_trapezius")
     form: Literal["signals", "spectrogram"] = Field(
         "signals",
@@ -88,9 +86,7 @@ class PhysiologyOptions(Params):
     def _fits(self) -> PhysiologyOptions:
         start, stop = self.window
         if not 0 <= start < stop:
-            raise ValueError(
-                f"window is {start} to {stop}; it must start at 0 or later and end after its start"
-            )
+            raise ValueError(f"window is {start} to {stop}; it must start at 0 or later and end after its start")
         if (
             self.form == "spectrogram"
             and round((stop - start) * _or(self.rate, KINDS[self.signal].rate)) < self.segment
@@ -110,9 +106,7 @@ class Physiology(Feature):
         self.kind = KINDS[options.signal]
         self.column = _or(options.column, self.kind.column)
         self.rate = _or(options.rate, self.kind.rate)
-        self.limits = Limits(
-            options.max_missing, options.max_flat, _or(options.max_clipped, self.kind.clipped)
-        )
+        self.limits = Limits(options.max_missing, options.max_flat, _or(options.max_clipped, self.kind.clipped))
         self.steps = round((options.window[1] - options.window[0]) * self.rate)
         self.hop = max(1, round(options.step * self.rate))
 
@@ -139,9 +133,7 @@ class Physiology(Feature):
         judge(time, values, self.limits, where)
         grid, values, missing = on_grid(time, values, rate)
         first = round((start - grid[0]) * self.rate)
-        channels = np.stack(
-            [self._cut(channel, rate, first) for channel in self._channels(values, rate, where)]
-        )
+        channels = np.stack([self._cut(channel, rate, first) for channel in self._channels(values, rate, where)])
         if self.options.form == "signals":
             array = self._scaled(channels)
             begins = np.arange(self.steps)
@@ -212,9 +204,7 @@ class Physiology(Feature):
 
         unit = _deviation(channel) if self.options.signal == "ecg" else self.options.unit
         segment = self.options.segment
-        power = spectrogram(
-            channel / unit, self.rate, "hann", segment, segment - self.hop, detrend="constant"
-        )[2]
+        power = spectrogram(channel / unit, self.rate, "hann", segment, segment - self.hop, detrend="constant")[2]
         return np.log10(power + FLOOR * max(power.mean(), TINY))[None]
 
 
@@ -255,9 +245,7 @@ def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
     wrong = np.flatnonzero(~np.isfinite(time) | (np.diff(time, prepend=-np.inf) <= 0))
     if len(wrong):
         found = table["time"].iloc[wrong[0]]
-        raise DataError(
-            f"{path}, line {wrong[0] + 2}: the time is {found}; it must be a number that increases"
-        )
+        raise DataError(f"{path}, line {wrong[0] + 2}: the time is {found}; it must be a number that increases")
     return time / MICROSECONDS, pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
 
 

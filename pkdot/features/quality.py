@@ -46,9 +46,7 @@ def judge(time: np.ndarray, values: np.ndarray, limits: Limits, where: str) -> N
     step = float(np.median(np.diff(time)))
     missing = 1 - here.sum() * step / (time[-1] - time[0] + step)
     if missing > limits.missing or here.sum() < 2:
-        raise DataError(
-            f"{where}: {missing:.0%} of the values are missing (at most {limits.missing:.0%} may be)"
-        )
+        raise DataError(f"{where}: {missing:.0%} of the values are missing (at most {limits.missing:.0%} may be)")
     level, length = runs(values[here])
     if length.max() * step > limits.flat:
         seconds = length.max() * step

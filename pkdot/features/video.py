@@ -85,9 +85,7 @@ class Video(Frames):
             raise DataError(f"{path}: the file holds no video")
         self._stream = self._container.streams.video[0]
         self._stream.codec_context.thread_count = 1  # jobs run side by side, one a core
-        self._counted = (
-            self._container.format.name == "avi"
-        )  # it stores no times, and frames come out in order
+        self._counted = self._container.format.name == "avi"  # it stores no times, and frames come out in order
         self._list()
 
     def _list(self) -> None:

@@ -34,9 +34,7 @@ class Window(Feature):
             raise DataError(f"{source.path}: the data set does not say the rate and the span of its windows")
         recording = open_array(source.path)
         if recording.ndim != 2 or recording.shape[1] != self.options.channels:
-            raise DataError(
-                f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})"
-            )
+            raise DataError(f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})")
         first, last = round(source.start * source.rate), round(source.stop * source.rate)
         part = np.asarray(recording[first:last], dtype=np.float64)
         if len(part) < 2 or last > len(recording):

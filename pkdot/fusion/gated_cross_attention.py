@@ -25,15 +25,10 @@ class GatedCrossAttention(Fusion):
     def __init__(self, prevalent, privileged, dim, options):
         super().__init__(prevalent, privileged, dim, options)
         if dim % options.heads:
-            raise ConfigError(
-                f"teacher.dim is {dim}, which {options.heads} heads of the fusion do not divide"
-            )
-        self.project = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged)
-        )
+            raise ConfigError(f"teacher.dim is {dim}, which {options.heads} heads of the fusion do not divide")
+        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged))
         self.own = nn.ModuleList(
-            nn.TransformerEncoderLayer(dim, options.heads, 2 * dim, options.dropout, batch_first=True)
-            for _ in range(2)
+            nn.TransformerEncoderLayer(dim, options.heads, 2 * dim, options.dropout, batch_first=True) for _ in range(2)
         )
         self.cross = nn.ModuleList(
             nn.MultiheadAttention(dim, options.heads, options.dropout, batch_first=True) for _ in range(2)
@@ -43,8 +38,7 @@ class GatedCrossAttention(Fusion):
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
         v, p = (
-            own(project(x))
-            for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True)
+            own(project(x)) for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True)
         )
         a_v = self.norm[0](v + self.cross[0](v, p, p, need_weights=False)[0])
         a_p = self.norm[1](p + self.cross[1](p, v, v, need_weights=False)[0])

@@ -28,20 +28,14 @@ class JointCrossAttention(Fusion):
 
     def __init__(self, prevalent, privileged, dim, options):
         super().__init__(prevalent, privileged, dim, options)
-        self.project = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged)
-        )
+        self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged))
         self.sides = nn.ModuleList(_Side(dim, options.hidden) for _ in range(2))
-        self.combine = nn.Sequential(
-            nn.LayerNorm(2 * dim), nn.Dropout(options.dropout), nn.Linear(2 * dim, dim)
-        )
+        self.combine = nn.Sequential(nn.LayerNorm(2 * dim), nn.Dropout(options.dropout), nn.Linear(2 * dim, dim))
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
         own = [project(x) for project, x in zip(self.project, (prevalent, privileged), strict=True)]
         joint = torch.cat(own, dim=-1)
-        return self.combine(
-            torch.cat([side(x, joint) for side, x in zip(self.sides, own, strict=True)], dim=-1)
-        )
+        return self.combine(torch.cat([side(x, joint) for side, x in zip(self.sides, own, strict=True)], dim=-1))
 
 
 class _Side(nn.Module):

@@ -18,7 +18,8 @@ class TNetParams(Params):
         [256, 128, 256], description="widths of the hidden layers, as published for 512 -> 512"
     )
     state: Literal["trained", "random", "off"] = Field(
-        "trained", description="what students start from: trained on the training part, random as released, or no T-Net at all"
+        "trained",
+        description="what students start from: trained on the training part, random as released, or no T-Net at all",
     )
     finetune: bool = Field(
         True, description="students go on training it; otherwise it stays as the teacher stage left it"

@@ -170,9 +170,7 @@ def smallest_p(subjects: int, compared: int) -> float:
     return min(1.0, compared * 2.0 / 2**subjects)
 
 
-def warnings(
-    summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str, float, float]]
-) -> list[str]:
+def warnings(summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str, float, float]]) -> list[str]:
     """What a reader must know before believing the numbers.
 
     Parameters

@@ -67,7 +67,7 @@ def canvas(width: float, height: float, **kwargs) -> Iterator[Figure]:
 
 
 def svg(figure: Figure, label: str) -> Markup:
-    """Return a figure as inline SVG that a screen reader calls ``label``; call it while the canvas is open."""
+    """Return a figure as inline SVG that a screen reader calls ``label``, while its canvas is open."""
     buffer = StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
@@ -77,7 +77,7 @@ def svg(figure: Figure, label: str) -> Markup:
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
     text = re.sub(r' id="[A-Za-z]\w*_\d+"', "", text)  # figure_1, axes_1: the page holds many figures
     for colour, variable in _VARIABLES.items():
-        text = text.replace(colour, f"var({variable})")
+        text = text.replace(f": {colour}", f": var({variable})")
     inside = text[text.index(">") + 1 :]
     width, height = (round(side * 72, 1) for side in figure.get_size_inches())
     opening = Markup('<svg viewBox="0 0 {} {}" style="max-width: {}px" role="img" aria-label="{}">')

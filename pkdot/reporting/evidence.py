@@ -49,14 +49,9 @@ class Evidence:
             ]
             files += [self.results / f"students/fold_{fold}/{method}.json" for method in self.methods]
             for seed in self.seeds:
-                files += [
-                    self.trained(fold, seed, name) / "history.csv"
-                    for name in (*self.methods, CEILING, "tnet")
-                ]
+                files += [self.trained(fold, seed, name) / "history.csv" for name in (*self.methods, CEILING, "tnet")]
                 files += [self.trained(fold, seed, CEILING) / "outputs.npy"]
-                files += [
-                    self.trained(fold, seed, method) / "features.safetensors" for method in self.methods
-                ]
+                files += [self.trained(fold, seed, method) / "features.safetensors" for method in self.methods]
         return files
 
     def encoder(self, fold: int, modality: str) -> Path:
@@ -132,18 +127,12 @@ class Evidence:
     @cached_property
     def choices(self) -> dict[str, list[dict]]:
         """A method -> what was chosen, and from what, in each fold."""
-        return {
-            m: [read_json(self.results / f"students/fold_{k}/{m}.json") for k in self.folds]
-            for m in self.methods
-        }
+        return {m: [read_json(self.results / f"students/fold_{k}/{m}.json") for k in self.folds] for m in self.methods}
 
     @cached_property
     def validation(self) -> dict[str, float]:
         """A method -> the mean over folds of the validation score of what was chosen."""
-        best = {
-            m: [max(c["score"] for c in fold["candidates"]) for fold in folds]
-            for m, folds in self.choices.items()
-        }
+        best = {m: [max(c["score"] for c in fold["candidates"]) for fold in folds] for m, folds in self.choices.items()}
         return {method: float(np.mean(scores)) for method, scores in best.items()}
 
     @cached_property
@@ -154,9 +143,7 @@ class Evidence:
     def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
         """Scores of a modality's encoders on either part, one a fold."""
         read = [read_json(self.encoder(fold, modality) / "metrics.json") for fold in self.folds]
-        return {
-            part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")
-        }
+        return {part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")}
 
     def encoder_curves(self, modality: str, column: str) -> np.ndarray:
         """A column of the training histories of a modality's encoders, shape (folds, epochs)."""

@@ -35,9 +35,7 @@ def levels(evidence: Evidence, chosen: str | None) -> Markup:
     with canvas(WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         for name in (FLOOR, CEILING):
-            axes.axvline(
-                evidence.row(name)["mean"], color=colour_of(name, chosen), linestyle=(0, (4, 3)), linewidth=1
-            )
+            axes.axvline(evidence.row(name)["mean"], color=colour_of(name, chosen), linestyle=(0, (4, 3)), linewidth=1)
         for height, row in enumerate(rows):
             colour = colour_of(row["method"], chosen)
             axes.plot(
@@ -71,9 +69,7 @@ def differences(evidence: Evidence, chosen: str | None) -> Markup:
             axes.plot(ends, [height + 0.3] * 2, color=colour, linewidth=2, solid_capstyle="round")
             axes.plot(row["diff"], height + 0.3, "|", color=colour, markersize=9, markeredgewidth=2)
         _rows(axes, methods)
-        axes.set_xlabel(
-            f"difference in {label_of(evidence.summary['primary_metric'])} to the floor, for each subject"
-        )
+        axes.set_xlabel(f"difference in {label_of(evidence.summary['primary_metric'])} to the floor, for each subject")
         return svg(figure, "difference of every subject to the floor, for every method")
 
 
@@ -134,9 +130,7 @@ def curves(panels: list[tuple[str, np.ndarray, np.ndarray]], score: str) -> Mark
             grid[1, column].set_xlabel("epoch")
         grid[0, 0].set_ylabel("training loss")
         grid[1, 0].set_ylabel(score)
-        return svg(
-            figure, f"training loss and {score} against the epoch: {', '.join(panel[0] for panel in panels)}"
-        )
+        return svg(figure, f"training loss and {score} against the epoch: {', '.join(panel[0] for panel in panels)}")
 
 
 def agreement(values: dict[str, np.ndarray], chosen: str | None) -> Markup:
@@ -145,9 +139,7 @@ def agreement(values: dict[str, np.ndarray], chosen: str | None) -> Markup:
         axes = figure.add_subplot()
         for height, (method, found) in enumerate(values.items()):
             colour = colour_of(method, chosen)
-            axes.plot(
-                found, [height] * len(found), "o", color=colour, markersize=4.5, alpha=0.4, markeredgewidth=0
-            )
+            axes.plot(found, [height] * len(found), "o", color=colour, markersize=4.5, alpha=0.4, markeredgewidth=0)
             axes.plot(np.mean(found), height, "|", color=colour, markersize=12, markeredgewidth=2.4)
         _rows(axes, list(values))
         axes.set_xlabel("correlation of a student's similarities with the teacher's, on test subjects")
@@ -163,9 +155,7 @@ def signals(panels: list[tuple[str, np.ndarray]], label: str) -> Markup:
         for axes in grid[len(panels) :]:
             axes.remove()
         for axes, (title, array) in zip(grid, panels, strict=False):
-            for channel, colour in zip(
-                array, cycle((STUDENT, CEILING_COLOUR, THIRD, FLOOR_COLOUR)), strict=False
-            ):
+            for channel, colour in zip(array, cycle((STUDENT, CEILING_COLOUR, THIRD, FLOOR_COLOUR)), strict=False):
                 axes.plot(channel, color=colour, linewidth=0.9)
             axes.set_title(short(title, 16), fontsize=9)
             axes.set_xticks([])

@@ -92,9 +92,7 @@ def _order(evidence: Evidence, fold: int, seed: int) -> tuple[np.ndarray, list[t
     if classes:
         target = table[name].map({each: number for number, each in enumerate(classes)}).to_numpy()
     else:
-        target = np.array(
-            [np.nanmean(np.concatenate([np.ravel(part) for part in cell])) for cell in table[name]]
-        )
+        target = np.array([np.nanmean(np.concatenate([np.ravel(part) for part in cell])) for cell in table[name]])
     order = np.lexsort((rows, table["subject_id"].to_numpy().astype(str), target))
     order = order[:: max(1, -(-len(order) // SHOWN))]
     counts = [(each, int((target[order] == number).sum())) for number, each in enumerate(classes or [])]

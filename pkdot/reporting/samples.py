@@ -48,9 +48,7 @@ def _shown(evidence: Evidence) -> list[tuple[str, np.ndarray]]:
     test = evidence.samples.rows(evidence.splits["folds"][0]["test"], evidence.splits["unit"])
     name, classes = next(iter(evidence.samples.about["targets"].items()))
     groups = (
-        [(each, test[(table[name].iloc[test] == each).to_numpy()]) for each in classes]
-        if classes
-        else [("", test)]
+        [(each, test[(table[name].iloc[test] == each).to_numpy()]) for each in classes] if classes else [("", test)]
     )
     shown = []
     for title, rows in groups:

@@ -90,9 +90,7 @@ def trajectories(evidence: Evidence, chosen: str | None) -> dict | None:
     panels, shown = [], []
     for output in evidence.samples.about["targets"]:
         ordered = mean[output].sort_values(kind="stable").index
-        for place, sample in zip(
-            ("smallest", "median", "largest"), ordered[[0, len(ordered) // 2, -1]], strict=True
-        ):
+        for place, sample in zip(("smallest", "median", "largest"), ordered[[0, len(ordered) // 2, -1]], strict=True):
             one = table[(table["output"] == output) & (table["sample_id"] == sample)].sort_values("frame")
             panels.append(
                 (f"{output}, {place} error: {sample}", one["target"].to_numpy(), one["prediction"].to_numpy())
@@ -115,9 +113,7 @@ def choices(evidence: Evidence, chosen: str | None) -> dict:
                 {"score": each["score"], "chosen": each["options"] == fold["chosen"]}
                 for each, fold in zip(tried, folds, strict=True)
             ]
-            rows.append(
-                {"options": options(tried[0]["options"]), "cells": cells, "mean": float(means[place])}
-            )
+            rows.append({"options": options(tried[0]["options"]), "cells": cells, "mean": float(means[place])})
         methods.append({"method": method, "rows": rows, "spread": float(means.max() - means.min())})
     return {"figure": figures.sensitivity(evidence, chosen), "methods": methods, "folds": evidence.folds}
 
@@ -152,9 +148,7 @@ def curves(evidence: Evidence, chosen: str | None) -> list[dict]:
     names = list(evidence.experiment.modalities)
     for start in range(0, len(names), 4):
         group = names[start : start + 4]
-        panels = [
-            (f"encoder: {n}", *(evidence.encoder_curves(n, c) for c in ("loss", "score"))) for n in group
-        ]
+        panels = [(f"encoder: {n}", *(evidence.encoder_curves(n, c) for c in ("loss", "score"))) for n in group]
         found.append({"title": "Encoders", "figure": figures.curves(panels, score)})
     named = [name for name in (CEILING, chosen, FLOOR) if name]
     panels = [(name, *(evidence.curves(name, c) for c in ("loss", "score"))) for name in dict.fromkeys(named)]
@@ -168,9 +162,7 @@ def tnet(evidence: Evidence) -> dict:
     runs = [metrics for fold in evidence.taught for metrics in fold["tnet"].values()]
     rows = []
     for part in ("train", "validation", "test"):
-        explained, cosine = (
-            np.array([run[part][key] for run in runs]) for key in ("explained_variance", "cosine")
-        )
+        explained, cosine = (np.array([run[part][key] for run in runs]) for key in ("explained_variance", "cosine"))
         rows.append({"part": part, "explained": _spread(explained), "cosine": _spread(cosine)})
     return {"rows": rows, "runs": len(runs), "test": rows[-1]["explained"]["mean"]}
 
@@ -190,9 +182,7 @@ def data(evidence: Evidence) -> dict:
         "classes": [(name, counts[name]) for name in evidence.samples.classes or []],
         "scheme": splits["scheme"].replace("_", " "),
         "unit": splits["unit"],
-        "folds": [
-            {part: len(fold[part]) for part in ("train", "validation", "test")} for fold in splits["folds"]
-        ],
+        "folds": [{part: len(fold[part]) for part in ("train", "validation", "test")} for fold in splits["folds"]],
         "tested": [
             {"samples": scored["samples"], "left_out": scored["left_out"], "test": fold["test"]}
             for scored, fold in zip(evidence.scored, splits["folds"], strict=True)
@@ -228,9 +218,7 @@ def costs(records: Iterable[dict]) -> list[dict]:
     for stage, found in sorted(stages.items(), key=lambda item: order.index(item[0])):
         times = [record["seconds"] for record in found]
         memory = max(record["peak_memory_mb"] for record in found)
-        rows.append(
-            {"stage": stage, "jobs": len(found), "total": sum(times), "longest": max(times), "memory": memory}
-        )
+        rows.append({"stage": stage, "jobs": len(found), "total": sum(times), "longest": max(times), "memory": memory})
     return rows
 
 

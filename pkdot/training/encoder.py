@@ -152,8 +152,4 @@ class _EncoderRun:
         import torch
 
         with torch.no_grad():
-            return {
-                part: {"score": score, "loss": -loss}
-                for part in self.rows
-                for score, loss in [self._score(part)]
-            }
+            return {part: {"score": score, "loss": -loss} for part in self.rows for score, loss in [self._score(part)]}

@@ -44,8 +44,7 @@ class Fold:
         self.task = Task(task, self.samples)
         self.device = device
         self.modalities = {
-            name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device)
-            for name, path in embeddings.items()
+            name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device) for name, path in embeddings.items()
         }
         self.prevalent, self.privileged = (
             torch.cat([self.modalities[name] for name in names], dim=-1) for names in (prevalent, privileged)
@@ -56,10 +55,7 @@ class Fold:
             self._complete(self.prevalent),
             self._complete(self.prevalent) & self._complete(self.privileged),
         )
-        rows = {
-            part: self.samples.rows(parts[part], described["unit"])
-            for part in ("train", "validation", "test")
-        }
+        rows = {part: self.samples.rows(parts[part], described["unit"]) for part in ("train", "validation", "test")}
         self.train, self.validation = (rows[part][full[rows[part]]] for part in ("train", "validation"))
         self.test = rows["test"][seen[rows["test"]]]
         self.complete = full

@@ -24,9 +24,7 @@ class ComputeParams(Params):
     """Where tensors live."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes a GPU where there is one")
-    threads: int = Field(
-        1, ge=1, description="CPU threads of one training; part of the result, so not left to chance"
-    )
+    threads: int = Field(1, ge=1, description="CPU threads of one training; part of the result, so not left to chance")
 
 
 class TrainingParams(Params):
@@ -50,9 +48,7 @@ def prepare(params: ComputeParams) -> torch.device:
     if params.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if params.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "compute.device is cuda, but this machine has no GPU that torch can use; set it to auto."
-        )
+        raise ConfigError("compute.device is cuda, but this machine has no GPU that torch can use; set it to auto.")
     return torch.device(params.device)
 
 
@@ -101,9 +97,7 @@ def fit(
     trained = [p for p in module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(trained, params.learning_rate, weight_decay=params.weight_decay, fused=True)
     steps = max(1, len(rows) // params.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: _cosine((s + 0.5) / (steps * params.epochs))
-    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _cosine((s + 0.5) / (steps * params.epochs)))
     keeper = _Keeper(module, optimiser, schedule, checkpoint)
     history = keeper.resume()
     for epoch in range(len(history), params.epochs):
@@ -125,9 +119,7 @@ def fit(
         with torch.no_grad():
             first, second = score()
         rate = optimiser.param_groups[0]["lr"]
-        history.append(
-            {"epoch": epoch, "loss": total / steps, "score": first, "tie": second, "learning_rate": rate}
-        )
+        history.append({"epoch": epoch, "loss": total / steps, "score": first, "tie": second, "learning_rate": rate})
         keeper.keep(history)
     return keeper.finish(history)
 
@@ -158,9 +150,7 @@ class _Keeper:
 
     def finish(self, history: list[dict]) -> list[dict]:
         if not self.best:
-            raise DataError(
-                "the training diverged in its first epoch; lower its learning_rate, or look at its data."
-            )
+            raise DataError("the training diverged in its first epoch; lower its learning_rate, or look at its data.")
         self.module.load_state_dict(self.best)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)

@@ -59,9 +59,7 @@ def train_students(
     inputs = [manifest, splits, *embeddings, *_teacher_files(teachers, params)]
     with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
-        fold = Fold(
-            manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device
-        )
+        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
         teacher = {seed: _TeacherOutputs(fold, teachers / f"seed_{seed}", params) for seed in params.seeds}
         cls, options = params.method.load()
         tried = []
@@ -72,9 +70,7 @@ def train_students(
         best = max(range(len(tried)), key=lambda i: tried[i][0])
         choice = {
             "chosen": tried[best][1].plain(),
-            "candidates": [
-                {"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried
-            ],
+            "candidates": [{"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried],
         }
         for run in tried[best][2]:
             run.write(scratch / f"seed_{run.seed}" / params.label, choice)
@@ -92,9 +88,7 @@ def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
 class _Run:
     """One training: a candidate and a seed."""
 
-    def __init__(
-        self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int
-    ):
+    def __init__(self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int):
         import torch
 
         from pkdot.distillation.base import Context
@@ -173,9 +167,7 @@ class _Run:
         prediction_table(self.fold, self._predict).to_parquet(folder / "predictions.parquet", index=False)
         save_file(self._test_features(), folder / "features.safetensors")
         pd.DataFrame(self.history).to_csv(folder / "history.csv", index=False)
-        write_json(
-            folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())}
-        )
+        write_json(folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())})
 
     def _test_features(self) -> dict[str, Tensor]:
         """Fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""

@@ -40,9 +40,7 @@ class TeacherParams(Params):
     compute: ComputeParams = Field(description="where tensors live")
 
 
-def train_teachers(
-    manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams
-) -> None:
+def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
     """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs.npy, history.csv and metrics.json.
 
     ``teachers.json`` holds all their metrics.
@@ -57,9 +55,7 @@ def train_teachers(
     device = prepare(params.compute)
     paths = embedding_paths(embeddings)
     with job(__name__, out, params, inputs=[manifest, splits, *embeddings], record="teachers") as scratch:
-        fold = Fold(
-            manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device
-        )
+        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
         metrics: dict[str, dict] = {}
         for seed in params.seeds:
             for name, trained in _train(fold, params, seed):
@@ -118,9 +114,7 @@ def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int
     with torch.no_grad():
         said = network(*tensors)
         values = torch.cat((said.features, said.logits), dim=1).unflatten(0, (len(fold.samples), -1))
-        metrics = {
-            part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()
-        }
+        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
     table = prediction_table(
         fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]]
     )
@@ -150,9 +144,7 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
         explained = 1 - float((guess - truth).square().sum() / truth.square().sum())
         return explained, float(cosine_similarity(guess, truth, dim=-1).mean())
 
-    history = fit(
-        tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device
-    )
+    history = fit(tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device)
     tnet.eval()
     parts = {**_choosing(fold), "test": fold.test}
     with torch.no_grad():

@@ -152,9 +152,7 @@ def test_a_broken_file_costs_its_sample_one_source_and_gives_one_line(root, faul
     breakage, source, reason = BROKEN[fault]
     breakage(root)
     rows, entries = read(root)
-    assert [(e.sample_id, e.modality, e.stage, e.action) for e in entries] == [
-        (FIRST, source, "ingest", "dropped")
-    ]
+    assert [(e.sample_id, e.modality, e.stage, e.action) for e in entries] == [(FIRST, source, "ingest", "dropped")]
     assert reason in entries[0].problem
     lost = rows.set_index("sample_id")[f"{source}_path"].isna()
     assert lost[lost].index.tolist() == [FIRST]
@@ -243,9 +241,7 @@ def test_a_list_that_is_none_is_noted_and_names_count(root):
 
 def test_another_tree_gets_one_clear_sentence(root, tmp_path):
     (tmp_path / "other").mkdir()
-    with pytest.raises(
-        DataError, match="not a BioVid root, it holds neither video/ nor biosignals_filtered/"
-    ):
+    with pytest.raises(DataError, match="not a BioVid root, it holds neither video/ nor biosignals_filtered/"):
         read(tmp_path / "other")
     with pytest.raises(DataError, match=f"Point dataset.root at {root}"):
         read(root.parent)

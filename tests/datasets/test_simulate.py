@@ -111,9 +111,7 @@ def test_a_second_run_starts_over_in_its_own_folder(simulate, root):
     simulate_biovid(first, TINY.model_copy(update={"subjects": 1}), workers=1)
     ours, all_of_them = _digests(first), _digests(root)
     subject = next(first.glob("video/*")).name
-    assert {k: v for k, v in ours.items() if subject in k} == {
-        k: v for k, v in all_of_them.items() if subject in k
-    }
+    assert {k: v for k, v in ours.items() if subject in k} == {k: v for k, v in all_of_them.items() if subject in k}
     assert len(list(first.glob("video/*/*.mp4"))) == 2
 
 
@@ -122,9 +120,7 @@ def test_a_detector_finds_exactly_one_face(root):
 
     detector = CenterFace(in_shape=(320, 256), backend="opencv")
     found = [
-        len(detector(frame, threshold=0.5)[0])
-        for path in root.glob("video/*/*.mp4")
-        for frame in _frames(path)[::6]
+        len(detector(frame, threshold=0.5)[0]) for path in root.glob("video/*/*.mp4") for frame in _frames(path)[::6]
     ]
     assert np.mean(np.array(found) == 1) >= 0.98
 

@@ -69,8 +69,7 @@ def test_histogram_transport_is_that_of_pot():
     cost = torch.from_numpy(COST).expand(ROWS, -1, -1)
     value = histogram_transport(torch.from_numpy(P), torch.from_numpy(Q), cost, 0.1, 2000)
     expected = [
-        (ot.sinkhorn(p, q, COST, 0.1, numItermax=10000, stopThr=1e-13) * COST).sum()
-        for p, q in zip(P, Q, strict=True)
+        (ot.sinkhorn(p, q, COST, 0.1, numItermax=10000, stopThr=1e-13) * COST).sum() for p, q in zip(P, Q, strict=True)
     ]
     assert_close(value, tensor(expected, dtype=torch.float64), rtol=1e-5, atol=1e-7)
 
@@ -85,9 +84,7 @@ def test_histogram_transport_tends_to_the_exact_one():
 def test_gradient_of_histogram_transport():
     cost, q = torch.from_numpy(COST).expand(ROWS, -1, -1), torch.from_numpy(Q)
     logits = torch.from_numpy(X).requires_grad_()
-    assert torch.autograd.gradcheck(
-        lambda x: histogram_transport(x.softmax(dim=1), q, cost, 0.1, 10), (logits,)
-    )
+    assert torch.autograd.gradcheck(lambda x: histogram_transport(x.softmax(dim=1), q, cost, 0.1, 10), (logits,))
 
 
 def test_classes_that_are_alike_cost_little():
@@ -167,6 +164,4 @@ def test_routing_takes_the_likeliest_teacher_and_asks_for_an_even_use():
 
 def test_the_series_of_cc_tends_to_the_gaussian_kernel():
     unit = S / np.linalg.norm(S, axis=1, keepdims=True)
-    assert_close(
-        correlation_matrix(torch.from_numpy(S), 0.4, order=20), torch.from_numpy(rbf_kernel(unit, gamma=0.4))
-    )
+    assert_close(correlation_matrix(torch.from_numpy(S), 0.4, order=20), torch.from_numpy(rbf_kernel(unit, gamma=0.4)))

@@ -266,9 +266,7 @@ def test_what_the_student_may_do_without_changing_the_loss(name, law):
     assert_close(loss(TRANSFORMS[law](s), t), loss(s, t))
 
 
-@pytest.mark.parametrize(
-    "name", ["sp", "mmanet", "rkd_distance", "rkd_angle", "pkt", "nst", "cc", "centroid"]
-)
+@pytest.mark.parametrize("name", ["sp", "mmanet", "rkd_distance", "rkd_angle", "pkt", "nst", "cc", "centroid"])
 def test_the_widths_of_the_two_sides_may_differ(name):
     loss, by_hand = FEATURES[name]
     value = loss(torch.from_numpy(S[:, :3].copy()), torch.from_numpy(T))
@@ -281,9 +279,7 @@ def test_the_widths_of_the_two_sides_may_differ(name):
 def test_a_batch_without_differences_has_a_finite_loss_and_gradient(name, fill, side):
     loss, _, student, teacher = CASES[name]
     flat = np.zeros_like(student) if fill == "zeros" else np.tile(student[:1], (ROWS, 1))
-    student, teacher = (
-        flat if side in (one, "both") else x for one, x in (("student", student), ("teacher", teacher))
-    )
+    student, teacher = (flat if side in (one, "both") else x for one, x in (("student", student), ("teacher", teacher)))
     x = torch.from_numpy(student).float().requires_grad_()
     value = loss(x, torch.from_numpy(teacher).float())
     value.backward()

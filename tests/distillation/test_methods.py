@@ -79,9 +79,7 @@ def test_a_batch_of_two_samples_is_enough(name):
     said = world.teacher
     world.prevalent, world.target, world.rows = world.prevalent[:2], world.target[:2], world.rows[:2]
     cut = {n: Outputs(m.logits[:2], m.features[:2]) for n, m in said.modalities.items()}
-    world.teacher = Outputs(
-        said.logits[:2], said.features[:2], said.privileged[:2], said.prevalent[:2], modalities=cut
-    )
+    world.teacher = Outputs(said.logits[:2], said.features[:2], said.privileged[:2], said.prevalent[:2], modalities=cut)
     assert np.isfinite(train(*make_run(name, world), world, 3)).all()
 
 

@@ -46,9 +46,7 @@ def test_gradients_are_the_slopes_in_a_batch_of_batches(kind):
 @pytest.mark.parametrize("kind", SIMILARITIES)
 @pytest.mark.parametrize("case", ["zero row", "zero rows", "equal rows", "one row"])
 def test_degenerate_features_have_finite_similarities_and_gradients(kind, case):
-    x = {"zero row": features(), "zero rows": torch.zeros(3, 4), "equal rows": torch.ones(3, 4)}.get(
-        case, features(1)
-    )
+    x = {"zero row": features(), "zero rows": torch.zeros(3, 4), "equal rows": torch.ones(3, 4)}.get(case, features(1))
     if case == "zero row":
         x[2] = 0
     x = x.requires_grad_()
@@ -88,9 +86,7 @@ def test_anchors_known_by_hand(rule, expected):
 
 def test_random_anchors_follow_the_generator_and_the_order_of_the_teacher():
     matrix = similarity_matrix(features(20))
-    one, same, other = (
-        anchor_columns(matrix, 5, "random", torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
-    )
+    one, same, other = (anchor_columns(matrix, 5, "random", torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert all(len(set(row)) == 5 for row in one.tolist())

@@ -18,9 +18,7 @@ DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
 def cloud(points, dim, seed=0, spread=0.3):
-    return spread * torch.randn(
-        points, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
-    )
+    return spread * torch.randn(points, dim, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def value_and_gradient(loss, x, y):
@@ -153,9 +151,7 @@ def test_a_batch_is_as_its_problems():
 def test_float32_is_near_float64(p, device):
     x, y = cloud(64, 30, 1), cloud(64, 30, 2) + 0.1
     value, gradient = value_and_gradient(lambda x, y: sinkhorn_divergence(x, y, p=p), x, y)
-    single = value_and_gradient(
-        lambda x, y: sinkhorn_divergence(x, y, p=p), x.float().to(device), y.float().to(device)
-    )
+    single = value_and_gradient(lambda x, y: sinkhorn_divergence(x, y, p=p), x.float().to(device), y.float().to(device))
     assert single[0].dtype == single[1].dtype == torch.float32
     assert single[0].item() == pytest.approx(value.item(), rel=1e-4)
     assert relative(single[1].double().cpu(), gradient) < 1e-3

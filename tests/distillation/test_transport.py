@@ -67,9 +67,7 @@ def test_order_of_samples_and_rotation_of_features_change_nothing(rows, seed):
     order = torch.randperm(rows, generator=generator)
     rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64)).Q
     loss = transport_loss(student, teacher, anchors=4)
-    assert_close(
-        transport_loss(student[order] @ rotation, teacher[order], anchors=4), loss, atol=1e-9, rtol=1e-7
-    )
+    assert_close(transport_loss(student[order] @ rotation, teacher[order], anchors=4), loss, atol=1e-9, rtol=1e-7)
 
 
 @pytest.mark.parametrize("rule", ANCHOR_RULES)
@@ -120,9 +118,7 @@ def test_exact_transport_finds_a_permutation():
 
 
 def test_gromov_wasserstein_is_that_of_pot_and_its_gradient_the_slope_of_the_entropic_objective():
-    x, y, direction = (
-        torch.cdist(f, f) for f in (features(12, 3, 1), features(10, 3, 2), features(12, 3, 3))
-    )
+    x, y, direction = (torch.cdist(f, f) for f in (features(12, 3, 1), features(10, 3, 2), features(12, 3, 3)))
 
     def pot(x):
         plan, log = ot.gromov.entropic_gromov_wasserstein(x, y, epsilon=0.5, tol=1e-12, log=True)
@@ -146,9 +142,7 @@ def test_sample_alignment_costs_at_least_the_best_plan():
     )
 
     def by_hand(student):
-        shifted = [
-            s - s.min() for s in (normalize(f, dim=1) @ normalize(f, dim=1).T for f in (student, teacher))
-        ]
+        shifted = [s - s.min() for s in (normalize(f, dim=1) @ normalize(f, dim=1).T for f in (student, teacher))]
         return (shifted[0] - shifted[1]).square().sum() / 2 / 20
 
     expected, slope = value_and_gradient(by_hand, student)
@@ -156,9 +150,7 @@ def test_sample_alignment_costs_at_least_the_best_plan():
     assert_close(gradient, slope)
     best = transport_loss(student, teacher, anchor_rule="all", transport="exact")
     assert best.item() < aligned.item()
-    equal, slope = value_and_gradient(
-        lambda s: transport_loss(s, student, alignment="sample_aligned"), student
-    )
+    equal, slope = value_and_gradient(lambda s: transport_loss(s, student, alignment="sample_aligned"), student)
     assert equal.item() == slope.abs().max().item() == 0
 
 

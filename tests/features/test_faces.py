@@ -206,9 +206,7 @@ def test_alignment_puts_landmarks_on_the_template_at_any_size_of_the_face(scale)
     place = np.array([[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]]) * scale
     landmarks = carried(TEMPLATE, np.column_stack([place, [150 * scale, 90 * scale]]))
     y, x = np.mgrid[: int(350 * scale), : int(350 * scale)]
-    dots = [
-        np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * (2 * scale) ** 2)) for point in landmarks
-    ]
+    dots = [np.exp(-((x - point[0]) ** 2 + (y - point[1]) ** 2) / (2 * (2 * scale) ** 2)) for point in landmarks]
     frame = np.repeat((255 * sum(dots)).round().astype(np.uint8)[..., None], 3, axis=2)
     crop = align(frame, landmarks, 112)[..., 0].astype(float)
     for x, y in TEMPLATE:

@@ -97,9 +97,7 @@ def test_eda_is_measured_from_its_start_in_microsiemens(tmp_path, sound):
 
 
 def test_eda_keeps_the_number_of_responses(tmp_path):
-    simulated = nk.eda_simulate(
-        duration=30, sampling_rate=RATE, scr_number=4, noise=0, drift=0, random_state=3
-    )
+    simulated = nk.eda_simulate(duration=30, sampling_rate=RATE, scr_number=4, noise=0, drift=0, random_state=3)
     array = extract(write(tmp_path / "a.csv", gsr=simulated), window=(0, 30)).array
     peaks = nk.eda_findpeaks(array[2].astype(float), sampling_rate=32, method="neurokit", amplitude_min=0.3)
     assert len(peaks["SCR_Peaks"]) == 4
@@ -114,17 +112,13 @@ def test_the_heart_rate_is_that_of_the_simulated_heart(tmp_path, beats):
 
 def test_the_size_of_an_ecg_tells_nothing(tmp_path, sound):
     other = write(tmp_path / "b.csv", ecg=500 * ecg())
-    np.testing.assert_allclose(
-        extract(other, signal="ecg").array, extract(sound, signal="ecg").array, atol=1e-4
-    )
+    np.testing.assert_allclose(extract(other, signal="ecg").array, extract(sound, signal="ecg").array, atol=1e-4)
 
 
 def test_the_envelope_of_an_emg_follows_its_bursts(tmp_path):
     seconds = np.arange(ROWS) / RATE
     burst = (seconds > 2) & (seconds < 3.5)
-    array = extract(
-        write(tmp_path / "a.csv", emg_trapezius=emg() * np.where(burst, 10, 1)), signal="emg"
-    ).array
+    array = extract(write(tmp_path / "a.csv", emg_trapezius=emg() * np.where(burst, 10, 1)), signal="emg").array
     rest, tense = (seconds < 1.5) | (seconds > 4.2), (seconds > 2.3) & (seconds < 3.2)
     assert array[1][tense].mean() - array[1][rest].mean() == pytest.approx(1, abs=0.1)
 
@@ -244,9 +238,7 @@ def test_a_time_column_that_cannot_be_is_refused_with_its_line(tmp_path, fault):
         extract(write(tmp_path / "a.csv", time=time, gsr=eda()))
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"\n\n", bytes(range(256)) * 20, b"time\tgsr\n", b"time\tgsr\n0\t1\n"]
-)
+@pytest.mark.parametrize("content", [b"", b"\n\n", bytes(range(256)) * 20, b"time\tgsr\n", b"time\tgsr\n0\t1\n"])
 def test_a_file_that_is_no_table_gets_one_sentence(tmp_path, content):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=r"not a readable table|no column|0 values a second"):
@@ -281,9 +273,7 @@ def test_limits_are_options(tmp_path):
     assert extract(path, max_flat=3.0, max_clipped=1.0).mask is None
 
 
-@pytest.mark.parametrize(
-    "options", [{"window": (3, 2)}, {"window": (0, 1), "form": "spectrogram"}, {"signal": "eeg"}]
-)
+@pytest.mark.parametrize("options", [{"window": (3, 2)}, {"window": (0, 1), "form": "spectrogram"}, {"signal": "eeg"}])
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(ValidationError):
         PhysiologyOptions(**options)

@@ -22,10 +22,7 @@ FORMATS = {
 def numbered(count):
     """Frames that differ in shade and in texture."""
     texture = np.random.default_rng(0).integers(0, 40, (64, 64, 3))
-    return [
-        (np.roll(texture, number, axis=1) + 3 * number).clip(0, 255).astype(np.uint8)
-        for number in range(count)
-    ]
+    return [(np.roll(texture, number, axis=1) + 3 * number).clip(0, 255).astype(np.uint8) for number in range(count)]
 
 
 @pytest.fixture(params=FORMATS)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-
-import numpy as np
-import pandas as pd
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.files import write_text
 from pkdot.stages import STAGES
 
 

@@ -31,12 +31,8 @@ class BiovidSimulation(Params):
     seed: int = Field(0, ge=0, description="seed of everything that is drawn")
     width: int = Field(320, ge=64, le=1920, multiple_of=2, description="width of the video in pixels")
     height: int = Field(256, ge=64, le=1080, multiple_of=2, description="height of the video in pixels")
-    face_strength: float = Field(
-        1.0, ge=0, description="factor on pain in the face; 0: the face tells nothing"
-    )
-    physiology_strength: float = Field(
-        1.0, ge=0, description="factor on pain in the signals; 0: they tell nothing"
-    )
+    face_strength: float = Field(1.0, ge=0, description="factor on pain in the face; 0: the face tells nothing")
+    physiology_strength: float = Field(1.0, ge=0, description="factor on pain in the signals; 0: they tell nothing")
 
 
 def simulate_biovid(out: Path, params: BiovidSimulation, workers: int = 1) -> None:
@@ -89,9 +85,7 @@ def _simulate_subject(out: Path, params: BiovidSimulation, number: int, cache_di
         signals = body.signals(rng, trial, curves, time, SAMPLES, params.physiology_strength)
         motion = head_motion(rng, traits, FRAMES, FRAME_RATE)
         name = f"{traits.name}-{label}-{_clip_number(label, clip, params.clips):03d}"
-        write_h264(
-            folders[0] / f"{name}.mp4", film(rng, face.render(curves, motion, light, room)), FRAME_RATE
-        )
+        write_h264(folders[0] / f"{name}.mp4", film(rng, face.render(curves, motion, light, room)), FRAME_RATE)
         _write_signals(folders[1] / f"{name}_bio.csv", signals)
         rows.append((number + 1, traits.name, list(LEVELS).index(label), label, name))
     return rows

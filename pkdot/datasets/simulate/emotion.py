@@ -131,9 +131,7 @@ def face_curves(
     return combine(*parts)
 
 
-def head_motion(
-    rng: np.random.Generator, manner: Manner, count: int, rate: float, x: float, size: float
-) -> Motion:
+def head_motion(rng: np.random.Generator, manner: Manner, count: int, rate: float, x: float, size: float) -> Motion:
     """Motion of a head whose eyes are about ``x`` in the width of the picture, ``size`` of its height."""
     rest = {"yaw": 5, "pitch": 4, "roll": 2, "x": 0.015, "y": 0.02, "size": 0.02}
     middle = {"yaw": 0, "pitch": 0, "roll": 0, "x": x, "y": 0.46, "size": size}

@@ -82,9 +82,7 @@ class Light:
     def direction(self) -> np.ndarray:
         """Unit vector towards the light in camera coordinates (x right, y down, z away)."""
         azimuth, elevation = np.radians([self.azimuth, self.elevation])
-        return np.array(
-            [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), -np.cos(azimuth) * np.cos(elevation)]
-        )
+        return np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), -np.cos(azimuth) * np.cos(elevation)])
 
 
 @dataclass(frozen=True)
@@ -216,9 +214,7 @@ class Face:
         vertices = vertices + self._follows * (turned - vertices)
         return np.stack([vertices[:, 0], -vertices[:, 2], vertices[:, 1]], axis=1).astype(np.float32)
 
-    def _draw(
-        self, points: np.ndarray, motion: Motion, t: int, light: Light, size: tuple[int, int]
-    ) -> np.ndarray:
+    def _draw(self, points: np.ndarray, motion: Motion, t: int, light: Light, size: tuple[int, int]) -> np.ndarray:
         height, width = (2 * side for side in size)
         diffuse, specular = shade(points, self._faces, light.direction(), light.ambient, 0.35)
         zoom = motion.size[t] * height / _HEAD_HEIGHT / (1 + points[:, 2] / _DISTANCE)
@@ -262,9 +258,7 @@ def _strip(grid: np.ndarray, patch: str) -> tuple[np.ndarray, np.ndarray, np.nda
     rows, columns = grid.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    faces = np.concatenate(
-        [np.stack(t, -1).reshape(-1, 3) for t in ((a, b, c), (b, d, c), (a, c, b), (b, c, d))]
-    )
+    faces = np.concatenate([np.stack(t, -1).reshape(-1, 3) for t in ((a, b, c), (b, d, c), (a, c, b), (b, c, d))])
     v, u = np.meshgrid(np.linspace(2, PATCH - 3, rows), np.linspace(2, PATCH - 3, columns), indexing="ij")
     corner = [PATCHES.index(patch) * PATCH, CHART_HEIGHT]
     place = np.stack([u, v], axis=-1).reshape(-1, 2) + corner

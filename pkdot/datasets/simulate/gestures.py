@@ -86,9 +86,7 @@ def combine(*parts: tuple[Mapping[str, float], np.ndarray]) -> dict[str, np.ndar
     return {name: np.clip(curve, 0, 1) for name, curve in actions.items()}
 
 
-def sway(
-    rng: np.random.Generator, count: int, rate: float, rest: Mapping[str, float], restless: float
-) -> Motion:
+def sway(rng: np.random.Generator, count: int, rate: float, rest: Mapping[str, float], restless: float) -> Motion:
     """Slow, small movements of a head about its position at rest.
 
     Parameters

@@ -35,9 +35,7 @@ _MIDDLE = {
 }
 _PAIRED = {"cheek": "volume bones", "eye": "scale bag", "ear": "scale wing"}
 # Labels of the human model, each with the name that a Shape uses for it.
-_LOCAL = {
-    f"{place}-{what}-incr": f"{place}-{what}" for place in _MIDDLE for what in _MIDDLE[place].split()
-} | {
+_LOCAL = {f"{place}-{what}-incr": f"{place}-{what}" for place in _MIDDLE for what in _MIDDLE[place].split()} | {
     f"{side}-{place}-{what}-incr": f"{place}-{what}"
     for side in "lr"
     for place in _PAIRED
@@ -180,9 +178,7 @@ class HeadModel:
         from anny.paths import set_anny_cache_path
 
         set_anny_cache_path(cache_dir)
-        self._model = anny.Anny(
-            local_changes=list(_LOCAL), facial_actions="all", skinning_method="lbs"
-        ).float()
+        self._model = anny.Anny(local_changes=list(_LOCAL), facial_actions="all", skinning_method="lbs").float()
         for intermediate in [*cache_dir.glob("v*/load_data_*"), *cache_dir.glob("v*/build_model_data_*")]:
             intermediate.unlink(missing_ok=True)  # a gigabyte that later loads do not read
         self._prepare()
@@ -251,9 +247,9 @@ class HeadModel:
         count = len(self._model.facial_action_labels)
         strengths = torch.cat([torch.zeros(1, count), torch.eye(count)]) if actions else torch.zeros(1, count)
         with torch.inference_mode():
-            meshes = self._model(
-                phenotype_kwargs=phenotype, local_changes_kwargs=local, facial_actions=strengths
-            )["vertices"].numpy()
+            meshes = self._model(phenotype_kwargs=phenotype, local_changes_kwargs=local, facial_actions=strengths)[
+                "vertices"
+            ].numpy()
         return meshes - meshes[0, self._eye_vertices].mean(axis=0)
 
     def head(self, shape: Shape) -> Head:

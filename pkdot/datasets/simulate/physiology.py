@@ -86,21 +86,15 @@ class Body:
             time, trial.onset + rng.uniform(0, 0.5), 0.4, rng.uniform(0.8, 2.5), 0.8
         )
         if rng.random() < 0.45:  # a shift of the seat
-            tension = tension + rng.uniform(0.3, 1.5) * pulse(
-                time, rng.uniform(0, 5), 0.3, rng.uniform(0.3, 1.5), 0.5
-            )
+            tension = tension + rng.uniform(0.3, 1.5) * pulse(time, rng.uniform(0, 5), 0.3, rng.uniform(0.3, 1.5), 0.5)
         muscles = [tension]
         for names in (("browDownLeft", "browDownRight"), ("mouthSmileLeft", "mouthSmileRight")):
             move = sum((face[name] for name in names if name in face), np.zeros_like(face_time)) / 2
             muscles.append(rng.lognormal(0, 0.4) + 1.5 * np.interp(time, face_time, move))
-        emg = [
-            0.01 * level * _cut(rng, record, count) for level, record in zip(muscles, self._emg, strict=True)
-        ]
+        emg = [0.01 * level * _cut(rng, record, count) for level, record in zip(muscles, self._emg, strict=True)]
         return np.stack([gsr, ecg, *emg], axis=1)
 
-    def _conductance(
-        self, rng: np.random.Generator, trial: Trial, time: np.ndarray, felt: float
-    ) -> np.ndarray:
+    def _conductance(self, rng: np.random.Generator, trial: Trial, time: np.ndarray, felt: float) -> np.ndarray:
         """Slow drift, the response to pain, and responses to nothing in particular."""
         traits = self._traits
         level = traits.conductance + rng.normal(0, 0.25) + rng.normal(-0.01, 0.02) * time
@@ -128,10 +122,5 @@ def _response(rng: np.random.Generator, time: np.ndarray, start: float) -> np.nd
 
     seed = int(rng.integers(0, 2**31 - 1))
     rate, length = 64, 9
-    wave = (
-        nk.eda_simulate(
-            duration=length, sampling_rate=rate, scr_number=1, noise=0, drift=0, random_state=seed
-        )
-        - 1
-    )
+    wave = nk.eda_simulate(duration=length, sampling_rate=rate, scr_number=1, noise=0, drift=0, random_state=seed) - 1
     return np.interp(time - start, np.arange(rate * length) / rate, wave, left=0.0)

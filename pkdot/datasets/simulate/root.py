@@ -36,17 +36,13 @@ def start_over(out: Path, folders: Iterable[str], code: str) -> None:
         raise DataError(f"{out} is a file; name a folder for the simulated data")
     present = {path.name for path in out.iterdir() if path.suffix != ".tmp"} if out.exists() else set()
     if present and not present & {MARKER, UNFINISHED}:
-        raise DataError(
-            f"{out} is not empty and has no {MARKER}: it may be licensed; name another folder or empty it"
-        )
+        raise DataError(f"{out} is not empty and has no {MARKER}: it may be licensed; name another folder or empty it")
     inside = [path for folder in folders for path in sorted((out / folder).glob("*"))]
     foreign = [path for path in inside if not path.name.startswith(code)]
     if foreign:
         raise DataError(f"{foreign[0]} is not simulated and is kept; move it, or name another folder")
     out.mkdir(parents=True, exist_ok=True)
-    write_text(
-        out / UNFINISHED, "A simulation is under way or was interrupted; if so, run `pkdot simulate` again.\n"
-    )
+    write_text(out / UNFINISHED, "A simulation is under way or was interrupted; if so, run `pkdot simulate` again.\n")
     (out / MARKER).unlink(missing_ok=True)
     for folder in folders:
         shutil.rmtree(out / folder, ignore_errors=True)

@@ -143,9 +143,7 @@ def _paint_lips(chart: np.ndarray, topology: Topology, look: Look) -> None:
     for corners in topology.chart[topology.faces[topology.lips]]:
         cv2.fillConvexPoly(mask, np.round(corners * 8).astype(np.int32), 1.0, cv2.LINE_AA, shift=3)
     mask = cv2.GaussianBlur(mask, (0, 0), 2.0)
-    tint = (
-        look.skin * np.array([0.88, 0.62, 0.66]) * (1 - look.makeup) + np.array([176, 44, 60]) * look.makeup
-    )
+    tint = look.skin * np.array([0.88, 0.62, 0.66]) * (1 - look.makeup) + np.array([176, 44, 60]) * look.makeup
     _mix(chart[..., :3], tint, 0.85 * mask)
     chart[..., 3] += (_GLOSS["lips"] - chart[..., 3]) * mask
 
@@ -207,10 +205,7 @@ def _paint_hair_and_cloth(chart: np.ndarray, look: Look, rng: np.random.Generato
     chart[..., 3] += (_GLOSS["hair"] - chart[..., 3]) * hair
     collar = np.interp(np.abs(turn), [0, 0.8, 1.5, np.pi], [-0.178, -0.158, -0.138, -0.125])
     cloth = np.clip((collar - height) / 0.002 + 0.5, 0, 1)
-    weave = (
-        look.cloth
-        * (1 + 0.05 * _noise(rng, shape, (1.5, 1.5)) + 0.08 * _noise(rng, shape, (25, 40)))[..., None]
-    )
+    weave = look.cloth * (1 + 0.05 * _noise(rng, shape, (1.5, 1.5)) + 0.08 * _noise(rng, shape, (25, 40)))[..., None]
     colour *= 1 - 0.35 * np.exp(-(((height - collar) / 0.004) ** 2))[..., None]
     colour += cloth[..., None] * (weave - colour)
     chart[..., 3] += (_GLOSS["cloth"] - chart[..., 3]) * cloth
@@ -237,9 +232,7 @@ def _paint_patches(atlas: np.ndarray, look: Look, rng: np.random.Generator) -> N
     rows, columns = np.indices((PATCH, PATCH), np.float32)
     radius = np.hypot(columns - PATCH / 2, rows - PATCH / 2) / PATCH
     turn = np.arctan2(rows - PATCH / 2, columns - PATCH / 2)
-    eye[..., :3] = np.array([232, 226, 222]) - 60 * np.clip(radius - 0.2, 0, 1)[..., None] * np.array(
-        [0.6, 1.2, 1.2]
-    )
+    eye[..., :3] = np.array([232, 226, 222]) - 60 * np.clip(radius - 0.2, 0, 1)[..., None] * np.array([0.6, 1.2, 1.2])
     fibres = 1 + 0.12 * np.sin(23 * turn + 3 * np.sin(7 * turn)) - 1.2 * np.clip(radius - 0.13, 0, 1)
     iris = np.clip((0.195 - radius) / 0.012 + 0.5, 0, 1)
     eye[..., :3] += iris[..., None] * (look.iris * fibres[..., None] - eye[..., :3])

@@ -15,9 +15,7 @@ from pkdot.datasets.simulate.gestures import pulse, smooth_noise
 RATE = 22050  # samples a second that the voice is made at; it has little above 8 kHz
 CONTROL = 100  # values a second of what drives it
 # The first three formants of five vowels, Hz.
-VOWELS = np.array(
-    [[730, 1090, 2440], [530, 1840, 2480], [270, 2290, 3010], [570, 840, 2410], [300, 870, 2240]]
-)
+VOWELS = np.array([[730, 1090, 2440], [530, 1840, 2480], [270, 2290, 3010], [570, 840, 2410], [300, 870, 2240]])
 WIDTHS = np.array([90.0, 110.0, 170.0])  # of the formants, Hz
 HIGHEST = 8000.0  # of the harmonics, Hz
 
