@@ -82,9 +82,8 @@ def _check(chosen: argparse.Namespace) -> None:
     for entry in entries:
         print(f"{entry.sample_id}: {entry.problem} ({entry.action})")
     about = samples.about
-    print(
-        f"{experiment.dataset.root}: {about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems."
-    )
+    counts = f"{about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems"
+    print(f"{experiment.dataset.root}: {counts}.")
     if entries:
         sys.exit(1)
 

@@ -266,7 +266,8 @@ def _check_plugins(path: Path | str, experiment: Experiment) -> None:
     for name, modality in experiment.modalities.items():
         if modality.source not in sources:
             raise ConfigError(
-                f"{path}: modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(sources)}."
+                f"{path}: modalities.{name}.source is '{modality.source}', "
+                f"but {dataset.title} offers {', '.join(sources)}."
             )
     tokens = dataset.tokens_of(options)
     if tokens and tokens != experiment.embedding.tokens:

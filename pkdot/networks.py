@@ -63,7 +63,7 @@ class Teacher(nn.Module):
 
 
 class HallucinatingStudent(nn.Module):
-    """T-Net stands in for the privileged modalities, so that the teacher's kind of fusion runs on the prevalent alone."""
+    """T-Net stands in for the privileged modalities, so that the teacher's kind of fusion runs without them."""
 
     def __init__(self, tnet: TNet, teacher: Teacher):
         super().__init__()

@@ -28,7 +28,8 @@ from pkdot.params import Params, canonical
 from pkdot.registry import modules_of
 
 PACKAGES = (
-    "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot", "snakemake"
+    "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot",
+    "snakemake",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What a method is: what trains the student beside the task. The training loop knows this class and no method's name."""
+"""What a method is: what trains the student beside the task. The loop knows this class and no method's name."""
 
 from __future__ import annotations
 
