@@ -131,6 +131,7 @@ class Experiment(Params):
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
     tnet: TNetSection = Field(TNetSection(), description="the T-Net")
     students: StudentsSection = Field(description="the students")
+    protocols: list[str] = Field([], description="experiments on the same data under other protocols, for the ablation")
     ablation: dict[str, Variant] = Field({}, description="variants of a method, for results/<experiment>/ablation.html")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0, 1, 2], min_length=1, description="seeds of teachers and students"

@@ -12,6 +12,7 @@ from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
+from pkdot.reporting.ablation import AblationParams
 from pkdot.reporting.report import ReportParams
 from pkdot.splits import SplitParams
 from pkdot.stages import STAGES
@@ -130,6 +131,7 @@ def contestants(e: Experiment, contest: str = "") -> list[str]:
 
 def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
     """Of the metrics of one fold."""
+    e = e.for_fold(fold)
     return FoldParams(
         fold=fold,
         seeds=e.seeds,
@@ -142,6 +144,11 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
 def summary(e: Experiment, experiment: str) -> SummaryParams:
     """Of the summary."""
     return SummaryParams(experiment=experiment, task=e.task, evaluation=e.evaluation)
+
+
+def ablation(e: Experiment, experiment: str) -> AblationParams:
+    """Of the page of the ablation."""
+    return AblationParams(experiment=experiment, variants={name: v.plain() for name, v in e.ablation.items()})
 
 
 def report(e: Experiment, experiment: str) -> ReportParams:

@@ -139,21 +139,24 @@ def chain(paths: Iterable[Path]) -> dict[Path, dict]:
     DataError
         A file was made anew, and what was once made of it was not.
     """
+    maker = cache(record_of)
     found: dict[Path, dict] = {}
-    waiting = [record_of(path) for path in paths]
+    waiting = [record for path in paths if (record := maker(path))]
     while waiting:
-        path = waiting.pop()
-        if path in found or not path.is_file():
+        record = waiting.pop()
+        if record in found:
             continue
-        found[path] = known = read_json(path)
-        for source, digest in known["inputs"].items():
-            maker = record_of(Path(source))
-            if maker.is_file() and read_json(maker)["outputs"].get(Path(source).name) != digest:
+        found[record] = known = read_json(record)
+        for name, digest in known["inputs"].items():
+            source = Path(name)
+            if (made_by := maker(source)) is None:
+                continue
+            if read_json(made_by)["outputs"][source.name] != digest:
                 raise DataError(
                     f"{known['marker']}: it was made from another {source} than the one that lies there now. "
                     f"Delete {known['marker']} and run again."
                 )
-            waiting.append(maker)
+            waiting.append(made_by)
     return dict(sorted(found.items()))
 
 

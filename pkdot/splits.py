@@ -180,7 +180,8 @@ def _check(folds: list[dict], samples: Samples, unit: str, manifest: Path) -> No
                 raise DataError(
                     f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects."
                 )
-            missing = set(samples.classes or ()) - set(samples.table[target].iloc[rows]) if part == "train" else ()
+            wanted = set(samples.classes or ()) if part == "train" else ()
+            missing = wanted and wanted - set(samples.table[target].iloc[rows])
             if missing:
                 raise DataError(
                     f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "

@@ -48,6 +48,7 @@ STAGES = {
     "students": Stage("pkdot.training.student:train_students", "train the students of a method on a fold"),
     "fold": Stage("pkdot.evaluation.evaluate:evaluate_fold", "score all methods on a fold"),
     "summary": Stage("pkdot.evaluation.evaluate:summarise", "compare all methods over all folds"),
+    "ablation": Stage("pkdot.reporting.ablation:write_ablation", "write the page of the ablation"),
     "report": Stage("pkdot.reporting.report:write_report", "write the report"),
     "mirror": Stage("pkdot.tracking:mirror", "mirror the results to MLflow"),
 }

@@ -112,7 +112,7 @@ def sync(results: Path, params: MirrorParams, anew: bool = False) -> int:
             with _alone(store()):
                 _Store(params.experiment).write(whole, children, anew)
         except Exception as error:  # servers, drivers and disks fail in ways of their own
-            reason = " ".join(str(error).split())[:300]
+            reason = " ".join(str(error).replace(store(), _shown(store())).split())[:300]
             raise PkdotError(
                 f"tracking in {_shown(store())} failed ({type(error).__name__}: {reason}). The results "
                 f"are complete; `pkdot track {params.experiment}` mirrors them when the store is back."

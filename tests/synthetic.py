@@ -180,6 +180,7 @@ class World:
         """Parameters of the teachers."""
         return TeacherParams(**{**self.shared(), "tnet_training": TrainingParams(**TRAINING), **changes})
 
-    def student_params(self, method: str = "kd", **changes) -> StudentParams:
+    def student_params(self, method: str | dict = "kd", **changes) -> StudentParams:
         """Parameters of the students of a method."""
-        return StudentParams(**{**self.shared(), "label": method, "method": method, "candidates": 2, **changes})
+        label = method if isinstance(method, str) else method["name"]
+        return StudentParams(**{**self.shared(), "label": label, "method": method, "candidates": 2, **changes})

@@ -60,7 +60,7 @@ def test_an_unknown_key_is_refused_with_the_closest_one(tmp_path, steps, key, sa
 
 def test_an_unknown_option_of_a_method_in_a_list_is_refused(tmp_path):
     config = changed("students", methods=["student_only", {"name": "kd", "temprature": 2}])
-    with pytest.raises(ConfigError, match="options of method 'kd'.*Did you mean 'temperature'"):
+    with pytest.raises(ConfigError, match=r"options of method 'kd'.*Did you mean 'temperature'"):
         loaded(tmp_path, config)
 
 
@@ -134,12 +134,12 @@ def test_what_is_no_configuration_is_refused(tmp_path, text, said):
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     write_config(tmp_path / "biovid.yaml", {})
-    with pytest.raises(ConfigError, match="no such configuration. Did you mean biovid"):
+    with pytest.raises(ConfigError, match=r"no such configuration. Did you mean biovid"):
         load(tmp_path / "biovd.yaml")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read"):
         load(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9")
-    with pytest.raises(ConfigError, match="not valid YAML"):
+    with pytest.raises(ConfigError, match=r"not valid YAML"):
         load(tmp_path / "latin.yaml")
 
 
@@ -210,9 +210,9 @@ def test_an_override_keeps_the_other_options_of_its_plugin_and_another_plugin_st
 def test_a_job_for_a_fold_or_method_that_is_not_is_refused(tmp_path):
     experiment = loaded(tmp_path, arrays_config())
     for make in (jobs.fold, jobs.teachers):
-        with pytest.raises(ConfigError, match="no fold 2"):
+        with pytest.raises(ConfigError, match=r"no fold 2"):
             make(experiment, 2)
-    with pytest.raises(ConfigError, match="'sp'"):
+    with pytest.raises(ConfigError, match=r"'sp'"):
         jobs.students(experiment, 0, "sp")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,8 @@ import pandas as pd
 from pydantic import Field
 
 from pkdot.datasets.base import Dataset, register
+from pkdot.datasets.simulate.affwild2 import AffWild2Simulation, simulate_affwild2
 from pkdot.errors import DataError
-from pkdot.features.video import CROPS_RATE
 from pkdot.ledger import Ledger
 from pkdot.params import Params
 
@@ -28,6 +28,7 @@ INVALID = -5.0  # the owners' mark of a frame without a valid annotation
 ANNOTATIONS = "VA_Estimation_Challenge"
 PARTS = {"Train_Set": "train", "Validation_Set": "validation"}
 SUBJECTS = "subjects.csv"
+USUAL_RATE = 30.0  # frames a second where no video says it
 SLACK = 5  # frames by which annotation and video may differ, one of them being cut off
 DRIFT = 0.1  # relative difference up to which it is the two clocks that differ
 
@@ -71,12 +72,17 @@ class AffWild2(Dataset):
     """Row n of an annotation is frame n of the video, and the crop of that number."""
 
     Options = AffWild2Options
+    Preparation = AffWild2Simulation
     title = "Aff-Wild2"
     sources = ("face", "audio")
 
     @classmethod
     def tokens_of(cls, options: AffWild2Options) -> int:
         return options.subclips
+
+    @classmethod
+    def prepare(cls, root: Path, params: AffWild2Simulation, workers: int) -> None:
+        simulate_affwild2(root, params, workers)
 
     def targets(self) -> dict[str, list[str] | None]:
         return dict.fromkeys(TARGETS)
@@ -132,18 +138,20 @@ class AffWild2(Dataset):
             note = f"{track.annotation}: rows {seen + 1} to {len(values)} are of frames that are not there"
             ledger.add(track.name, "", "ingest", note)
             values = values[:seen]
+        rate = clip.rate if clip else USUAL_RATE
+        sound = clip.path if clip and clip.sound else None
+        shape = self.options.subclips, self.options.frames
         rows = []
-        for first in self._first_frames(len(values)):
-            row = {"sample_id": f"{track.name}-{first + 1:06d}"}
-            cells = self._cells(values, first)
-            if all(np.isnan(cell).all() for cell in cells.values()):
+        values = np.concatenate([values, np.full((1, 2), np.nan)]).astype(np.float32)
+        for number, first, frames in self._cut(len(values) - 1):
+            row = {"sample_id": f"{track.name}-{number + 1:06d}"}
+            if np.isnan(values[frames]).all():
                 ledger.add(row["sample_id"], "", "ingest", "no frame has a valid annotation")
                 continue
-            face = self._span("face", str(crops), first, CROPS_RATE) if last else None
-            face = face or self._span("face", clip.path, first, clip.rate) | {"face_side": track.side}
-            sounds = clip is not None and clip.sound
-            audio = self._span("audio", clip.path if sounds else None, first + 0.5, clip.rate if clip else 1)
-            rows.append(row | {name: list(cell) for name, cell in cells.items()} | face | audio)
+            row |= {name: list(column.reshape(shape)) for name, column in zip(TARGETS, values[frames].T, strict=True)}
+            row |= self._span("face", str(crops) if last else clip.path, first, rate)
+            row |= {"face_rate": rate, "face_side": None if last else track.side}
+            rows.append(row | self._span("audio", sound, first + 0.5, rate))
         return rows
 
     def _values(self, track: Track, ledger: Ledger) -> np.ndarray:
@@ -185,19 +193,20 @@ class AffWild2(Dataset):
         """Frames of the video from the start of a sequence to its end."""
         return self.options.subclips * self.options.frames * self.options.dilation
 
-    def _first_frames(self, count: int) -> list[int]:
-        """Where sequences start, counted from 0; the last ones may run past the end."""
-        phases = range(self.options.dilation if self.options.every_frame else 1)
-        starts = range(0, count, self._length)
-        return [start + phase for start in starts for phase in phases if start + phase < count]
+    def _cut(self, count: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Sequences of a track: a number for its name, its first frame, and the frames that it predicts, from 0.
 
-    def _cells(self, values: np.ndarray, first: int) -> dict[str, np.ndarray]:
-        """Targets of a sequence, (sub-clips, frames) each; NaN past the end."""
-        o = self.options
-        own = np.full((o.subclips * o.frames, 2), np.nan, np.float32)
-        inside = values[first : first + self._length : o.dilation]
-        own[: len(inside)] = inside
-        return {name: own[:, i].reshape(o.subclips, o.frames) for i, name in enumerate(TARGETS)}
+        The last sequences start earlier, so as to end with the video. Their first frames belong to those before
+        them, and are -1 like frames past the end of a video that is too short; so every frame occurs once.
+        """
+        last = max(0, count - self._length)
+        steps = np.arange(self.options.subclips * self.options.frames) * self.options.dilation
+        for begin in range(0, count, self._length):
+            for phase in range(self.options.dilation if self.options.every_frame else 1):
+                first = min(begin, last) + phase
+                frames = np.where((first + steps >= begin) & (first + steps < count), first + steps, -1)
+                if (frames >= 0).any():
+                    yield begin + phase, first, frames
 
     def _span(self, source: str, path: str | None, first: float, rate: float) -> dict:
         """Columns of a source: a frame of the sequence is in the middle of its equal part of the span."""
@@ -219,8 +228,8 @@ def read_annotation(path: Path) -> np.ndarray:
     """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            head = file.readline()
-            values = np.loadtxt(file, delimiter=",", ndmin=2)
+            head, rows = file.readline(), file.readlines()
+        values = np.loadtxt(rows, delimiter=",", ndmin=2) if rows else np.empty((0, 2))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not rows of valence,arousal below a header ({error})") from error
     if "valence" not in head.lower():

@@ -15,7 +15,8 @@ class SmallR3DOptions(Params):
     """Options of ``small_r3d``."""
 
     width: int = Field(16, ge=4, description="channels of the first layer; each later layer doubles them")
-    reduce: int = Field(2, ge=1, description="the crops are averaged down by this factor first")
+    margin: float = Field(0.125, ge=0, lt=0.5, description="share of the crop that is cut off at each side first")
+    reduce: int = Field(2, ge=1, description="what is left is averaged down by this factor")
     flip: float = Field(0.5, ge=0, le=1, description="probability that a training clip is mirrored")
     shift: int = Field(4, ge=0, description="largest random move of a training batch, in pixels")
     dropout: float = Field(0.3, ge=0, lt=1, description="dropout before the embedding")
@@ -25,7 +26,8 @@ class SmallR3DOptions(Params):
 class SmallR3D(Encoder):
     """Grey frames and their difference from the clip's mean -> 2-D stem -> two 3-D layers -> embeddings in time.
 
-    The difference shows the expression apart from the identity; like the frames, it needs no label.
+    Each clip is brought to mean 0 and deviation 1, so that light and skin matter less; the difference shows the
+    expression apart from the identity. Neither needs a label.
     """
 
     Options = SmallR3DOptions
@@ -43,10 +45,12 @@ class SmallR3D(Encoder):
         return shift(batch, self.options.shift, generator) if self.options.shift else batch
 
     def forward(self, batch: Tensor) -> Tensor:
-        grey = batch.float().mean(dim=-1)
-        grey = avg_pool2d(grey, self.options.reduce) / 255
-        appearance = (grey - grey.mean(dim=(1, 2, 3), keepdim=True)) * 4
-        motion = (grey - grey.mean(dim=1, keepdim=True)) * 16
+        height, width = (round(self.options.margin * side) for side in batch.shape[2:4])
+        inner = batch[:, :, height : batch.shape[2] - height, width : batch.shape[3] - width]
+        grey = avg_pool2d(inner.float().mean(dim=-1), self.options.reduce)
+        spread = grey.std(dim=(1, 2, 3), keepdim=True).clamp(min=1.0)
+        appearance = (grey - grey.mean(dim=(1, 2, 3), keepdim=True)) / spread
+        motion = (appearance - appearance.mean(dim=1, keepdim=True)) * 3  # to a size like that of appearance
         frames = torch.stack((appearance, motion), dim=2)
         stem = self.stem(frames.flatten(0, 1)).unflatten(0, grey.shape[:2])
         body = self.body(stem.transpose(1, 2))

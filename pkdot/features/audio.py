@@ -72,8 +72,9 @@ class Audio(Feature):
         track = self._last
         start = 0.0 if source.start is None else source.start
         stop = track.seconds if source.stop is None else source.stop
-        sound, there = track.read(start - MARGIN, stop + MARGIN)
-        borders = MARGIN + np.linspace(0, stop - start, self.options.steps + 1)
+        lead = MARGIN - 0.5 * self.options.hop / self.options.rate  # puts a spectrum into the middle of its hop
+        sound, there = track.read(start - lead, stop + lead)
+        borders = lead + np.linspace(0, stop - start, self.options.steps + 1)
         there, clipped, power = (
             means_between(values, np.arange(len(sound) + 1) / track.rate, borders)
             for values in (there, np.abs(sound) >= FULL_SCALE, sound**2)

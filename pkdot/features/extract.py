@@ -66,6 +66,7 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
             rows.append((sample.sample_id, name, row, got is not None, coverage))
         arrays.flush()
         index = pd.DataFrame(rows, columns=["sample_id", "shard", "row", "valid", "coverage"])
+        index = index.astype({"row": int, "valid": bool, "coverage": float})  # also where the shard is empty
         index.to_parquet(scratch / f"{name}.parquet", index=False)
         ledger.write(scratch / f"{name}.ledger.csv")
 

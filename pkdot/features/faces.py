@@ -84,7 +84,7 @@ class Faces(Feature):
     def _open(self, source: Source) -> Frames:
         """The source's frames; samples that follow one another are often parts of one long video."""
         if self._last is None or self._last[0] != source.path:
-            self._last = source.path, open_frames(source.path)
+            self._last = source.path, open_frames(source.path, source.rate)
         return self._last[1]
 
     def _times(self, source: Source, video: Frames) -> np.ndarray:

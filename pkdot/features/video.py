@@ -9,7 +9,7 @@ import numpy as np
 
 from pkdot.errors import DataError
 
-CROPS_RATE = 30.0  # frames a second that a folder of numbered images counts as
+CROPS_RATE = 30.0  # frames a second that a folder of numbered images counts as, where nobody says it
 NEAR = 0.75  # frame intervals; a time farther than this from every frame has none
 
 
@@ -42,22 +42,24 @@ class Frames(ABC):
         return [frames[number] if near else None for number, near in zip(numbers.tolist(), here, strict=True)]
 
 
-def open_frames(path: Path) -> Frames:
+def open_frames(path: Path, rate: float | None = None) -> Frames:
     """A video file, or a folder of crops named by their frame's number, counted from 1.
+
+    ``rate`` is how many of a folder's frames make a second; a video says it itself.
 
     Raises
     ------
     DataError
         There is no such file, or it holds no video that can be read.
     """
-    return Crops(path) if path.is_dir() else Video(path)
+    return Crops(path, rate or CROPS_RATE) if path.is_dir() else Video(path)
 
 
 class Crops(Frames):
     """A folder of images such as ``00001.jpg``; a number that is missing is a missing frame."""
 
-    def __init__(self, path: Path):
-        self.rate = CROPS_RATE
+    def __init__(self, path: Path, rate: float):
+        self.rate = rate
         self.paths = sorted((p for p in path.iterdir() if p.stem.isdecimal()), key=lambda p: int(p.stem))
         if not self.paths:
             raise DataError(f"{path}: no image is named by a frame's number, such as 00001.jpg")

@@ -76,11 +76,11 @@ def _claim(row: dict, share: dict, metric: str, defined: bool) -> str:
     method, verdict = row["method"], _verdict(row, metric)
     if not defined:
         own = {
-            "better": f"{method} is better than the floor",
-            "worse": f"{method} is worse than the floor",
-            "open": f"{method} is not shown to be better than the floor",
+            "better": f"{method} is better than the floor, but the teacher is not shown to be",
+            "worse": f"{method} is worse than the floor, and the teacher is not shown to be better",
+            "open": f"Neither {method} nor the teacher is shown to be better than the floor",
         }[verdict]
-        return f"{own}; the teacher is not shown to be better either, so there is no gap to close."
+        return f"{own}: there is no gap to close."
     closed = f"{percent(share['share'])} of the gap between floor and ceiling"
     interval = f"95 % interval {between(share['ci_low'], share['ci_high'], percent)}"
     if verdict == "better":
@@ -134,7 +134,7 @@ def _gap(ceiling: dict, share: dict, metric: str, defined: bool) -> str:
         worse = _gain(ceiling, metric) < 0 and share["share"] is not None
         why = "the teacher is worse than the floor" if worse else "the interval of the gap includes zero"
         return f"The gap between floor and ceiling is {gap}; {why}, so a share of it is not defined."
-    return f"The gap between floor and ceiling is {gap}; the intervals are over resampled subjects."
+    return f"The gap between floor and ceiling is {gap}; intervals are over resampled subjects, not corrected."
 
 
 def _winners(rows: dict[str, dict], rivals: list[str], metric: str) -> str:

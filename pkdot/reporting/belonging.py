@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pkdot.config import Experiment
-from pkdot.errors import DataError
+from pkdot.errors import ConfigError, DataError
 from pkdot.params import canonical
 from pkdot.stages import STAGES
 
@@ -38,18 +38,16 @@ def _asked(experiment: Experiment, name: str, record: dict) -> Iterator[dict[str
     from pkdot import jobs  # it knows this stage too
 
     params = record["params"]
-    known = {**params, "experiment": name}
-    if isinstance(params.get("method"), dict):
-        known["method"] = params["method"]["name"]
+    known = {**params, "experiment": name, "method": params.get("label")}
     for verb, stage in STAGES.items():
         make = getattr(jobs, verb, None)
         if stage.module != record["stage"] or make is None:
             continue
-        names = list(inspect.signature(make).parameters)[1:]
-        if all(each in known for each in names):
+        arguments = list(inspect.signature(make).parameters.values())[1:]
+        if all(each.name in known or each.default is not each.empty for each in arguments):
             try:
-                made = make(experiment, **{each: known[each] for each in names})
-            except (KeyError, StopIteration):  # a modality or method that the configuration no longer has
+                made = make(experiment, **{each.name: known[each.name] for each in arguments if each.name in known})
+            except (KeyError, ConfigError):  # a modality or method that the configuration no longer has
                 raise DataError(
                     f"{record['marker']}: is of a modality or method that the configuration does not have. "
                     f"Delete {record['marker']} and run again."

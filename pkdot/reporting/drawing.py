@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -30,7 +31,6 @@ _VARIABLES = {
 
 _STYLE = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "pkdot",
     "text.parse_math": False,  # a name from the data may hold a dollar sign
     "font.family": "DejaVu Sans",
     "font.size": 10,
@@ -68,14 +68,19 @@ def canvas(width: float, height: float, **kwargs) -> Iterator[Figure]:
 
 def svg(figure: Figure, label: str) -> Markup:
     """Return a figure as inline SVG that a screen reader calls ``label``, while its canvas is open."""
+    from matplotlib import rc_context
+
     buffer = StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
+    # the label salts the names inside, so that those of two figures on one page differ
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": label}):
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the browser has fonts of its own
+        figure.savefig(buffer, format="svg", transparent=True, metadata=empty)
     text = buffer.getvalue()
     text = text[text.index("<svg") :].strip()
     text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
     text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r' id="[A-Za-z]\w*_\d+"', "", text)  # figure_1, axes_1: the page holds many figures
+    text = re.sub(r' id="[A-Za-z][\w.]*_\d+"', "", text)  # figure_1, axes_1: the page holds many figures
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": var({variable})")
     inside = text[text.index(">") + 1 :]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
-from pkdot.evaluation.evaluate import CEILING
+from pkdot.evaluation.evaluate import CEILING, FLOOR
 from pkdot.files import read_json
 from pkdot.ledger import Entry, Ledger
 
@@ -21,14 +21,15 @@ class Evidence:
     Attributes
     ----------
     methods : list of str
-        Students in the order of the configuration.
+        Students in the order of the configuration, but for the floor, which is first.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
     """
 
     def __init__(self, processed: Path, results: Path, experiment: Experiment):
         self.processed, self.results, self.experiment = processed, results, experiment
-        self.methods = [method.name for method in experiment.students.methods]
+        named = [method.name for method in experiment.students.methods]
+        self.methods = sorted(named, key=lambda name: name != FLOOR)
         self.teachers = [CEILING, *(f"modality_{name}" for name in experiment.modalities)]
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds

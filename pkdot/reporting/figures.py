@@ -17,6 +17,7 @@ from pkdot.reporting.evidence import Evidence
 from pkdot.reporting.wording import label_of, short
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 WIDTH = 7.6
@@ -126,6 +127,7 @@ def curves(panels: list[tuple[str, np.ndarray, np.ndarray]], score: str) -> Mark
                 axes.plot(epochs, np.nanmean(table, axis=0), color=colour, linewidth=2)
                 axes.grid(axis="y")
                 axes.tick_params(labelsize=8)
+                axes.xaxis.get_major_locator().set_params(integer=True)
             grid[0, column].set_title(short(title, 22))
             grid[1, column].set_xlabel("epoch")
         grid[0, 0].set_ylabel("training loss")
@@ -163,17 +165,17 @@ def signals(panels: list[tuple[str, np.ndarray]], label: str) -> Markup:
         return svg(figure, label)
 
 
-def trajectories(panels: list[tuple[str, np.ndarray, np.ndarray]]) -> Markup:
-    """True and predicted values against the frame: (title, target, prediction) for some samples."""
+def trajectories(panels: list[tuple[str, pd.DataFrame]]) -> Markup:
+    """True and predicted values of some samples: (title, table with frame, target and prediction)."""
     with canvas(WIDTH, 1.5 * len(panels) + 0.3) as figure:
-        grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
-        for axes, (title, target, prediction) in zip(grid, panels, strict=True):
-            axes.plot(target, color=FLOOR_COLOUR, linewidth=2, label="true")
-            axes.plot(prediction, color=STUDENT, linewidth=1.4, label="predicted")
+        grid = figure.subplots(len(panels), 1, squeeze=False, sharey=True)[:, 0]
+        for axes, (title, table) in zip(grid, panels, strict=True):
+            axes.plot(table["frame"], table["target"], color=FLOOR_COLOUR, linewidth=2, label="true")
+            axes.plot(table["frame"], table["prediction"], color=STUDENT, linewidth=1.4, label="predicted")
             axes.set_title(short(title, 80), fontsize=9)
             axes.grid(axis="y")
         grid[0].legend(loc="upper right", ncols=2, fontsize=8)
-        grid[-1].set_xlabel("frame with a target")
+        grid[-1].set_xlabel("frame")
         return svg(figure, "true and predicted values of some test samples")
 
 

@@ -39,7 +39,7 @@ def write_report(processed: Path, results: Path, out: Path, params: ReportParams
         records = chain(evidence.files())
         _check_summary(evidence, params, results)
         check_configuration(evidence.experiment, params.experiment, records)
-        write_text(scratch / "report.html", _render(_context(evidence, records, params)))
+        write_text(scratch / "report.html", render("template.html", _context(evidence, records, params)))
 
 
 def _check_summary(evidence, params: ReportParams, results: Path) -> None:
@@ -89,7 +89,8 @@ def _context(evidence, records: dict[Path, dict], params: ReportParams) -> dict[
     }
 
 
-def _render(context: dict[str, Any]) -> str:
+def render(template: str, context: dict[str, Any]) -> str:
+    """Fill a page of this folder; all that comes from data is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -115,4 +116,4 @@ def _render(context: dict[str, Any]) -> str:
     ):
         environment.filters[name] = getattr(wording, name)
     style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template("template.html").render(style=style, **context)
+    return environment.get_template(template).render(style=style, **context)

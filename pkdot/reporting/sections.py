@@ -87,15 +87,12 @@ def trajectories(evidence: Evidence, chosen: str | None) -> dict | None:
     table = table[(table["method"] == method) & (table["seed"] == evidence.seeds[0])]
     error = (table["prediction"] - table["target"]).abs()
     mean = error.groupby([table["output"], table["sample_id"]]).mean()
-    panels, shown = [], []
+    panels = []
     for output in evidence.samples.about["targets"]:
         ordered = mean[output].sort_values(kind="stable").index
         for place, sample in zip(("smallest", "median", "largest"), ordered[[0, len(ordered) // 2, -1]], strict=True):
             one = table[(table["output"] == output) & (table["sample_id"] == sample)].sort_values("frame")
-            panels.append(
-                (f"{output}, {place} error: {sample}", one["target"].to_numpy(), one["prediction"].to_numpy())
-            )
-            shown.append({"output": output, "place": place, "sample": sample})
+            panels.append((f"{output}, {place} error: {sample}", one))
     return {"method": method, "seed": evidence.seeds[0], "figure": figures.trajectories(panels)}
 
 
@@ -152,8 +149,13 @@ def curves(evidence: Evidence, chosen: str | None) -> list[dict]:
         found.append({"title": "Encoders", "figure": figures.curves(panels, score)})
     named = [name for name in (CEILING, chosen, FLOOR) if name]
     panels = [(name, *(evidence.curves(name, c) for c in ("loss", "score"))) for name in dict.fromkeys(named)]
-    panels.append(("T-Net: explained variance", *(evidence.curves("tnet", c) for c in ("loss", "score"))))
-    found.append({"title": "Teacher, students and T-Net", "figure": figures.curves(panels, score)})
+    panels.append(("T-Net", *(evidence.curves("tnet", c) for c in ("loss", "score"))))
+    found.append(
+        {
+            "title": "Teacher, students and T-Net (its score is explained variance)",
+            "figure": figures.curves(panels, score),
+        }
+    )
     return found
 
 

@@ -21,14 +21,17 @@ def label_of(metric: str) -> str:
     return METRICS.get(metric) or f"concordance correlation of {metric.removeprefix('ccc_')}"
 
 
-def number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3, sign: str = "") -> str:
     """A number with a true minus sign; a dash where there is none."""
-    return "–" if value is None or value != value else f"{value:.{digits}f}".replace("-", "−")
+    if value is None or value != value:
+        return "–"
+    rounded = round(value, digits) + 0.0  # no minus zero
+    return f"{rounded:{sign if rounded else ''}.{digits}f}".replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
     """A number with its sign."""
-    return "–" if value is None or value != value else f"{value:+.{digits}f}".replace("-", "−")
+    return number(value, digits, "+")
 
 
 def percent(value: float | None) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 from pydantic import Field
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -54,7 +54,8 @@ def prepare(params: ComputeParams) -> torch.device:
 
 def seed_of(*parts: int) -> int:
     """One seed from several numbers (a seed, a fold, an epoch), so that every purpose draws apart."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint32)[0])
+    # the count too: to numpy (1,) and (1, 0) are the same
+    return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint32)[0])
 
 
 def fit(
@@ -169,9 +170,12 @@ class _Keeper:
         """Load the last checkpoint, if there is one, and return its history."""
         if self.checkpoint is None or not self.checkpoint.is_file():
             return []
-        with safe_open(self.checkpoint, framework="pt") as file:
-            history = json.loads(file.metadata()["history"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        try:
+            with safe_open(self.checkpoint, framework="pt") as file:
+                history = json.loads(file.metadata()["history"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        except SafetensorError:
+            return []  # torn by a full disk or the like: training starts again
         self.module.load_state_dict(_under("module.", tensors))
         self.best = _under("best.", tensors)
         states: dict[int, dict[str, Tensor]] = {}

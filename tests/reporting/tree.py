@@ -1,36 +1,74 @@
-"""Small experiments that are really run, stage by stage, in one process."""
+"""Small experiments that are really run, stage by stage, in this process, from the current folder on."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
+from pkdot.datasets.base import MARKER
 from pkdot.stages import STAGES
 
+SUBJECTS = ["<script>alert('s')</script>", "$\\frac$", '"><img src=x onerror=alert(1)>', "../../etc", "ü 人", "s6"]
+CLASSES = ["calm<b>", "tense & 'stirred'"]
+RATE, SECONDS, PER_SUBJECT = 20, 4, 6
 
-def run(name: str, experiment: Experiment, report: bool = True) -> Path:
-    """Run all stages of an experiment from the current folder on; return the report."""
-    e, data, results = experiment, Path("data/processed") / name, Path("results") / name
-    manifest, splits, folds = (
-        data / "manifest.parquet",
-        data / "splits.json",
-        range(experiment.splits.fold_count),
-    )
+
+def make_root(root: Path, simulated: bool, rng: np.random.Generator) -> None:
+    """A table of arrays in which both streams know the class, and one recording of which nothing can be made."""
+    rows = []
+    for number, subject in enumerate(SUBJECTS):
+        for label, name in enumerate(CLASSES):
+            row = {"recording_id": f"r{number}{label}", "subject_id": subject, "target": name, "rate": RATE}
+            steps = np.arange(RATE * SECONDS * PER_SUBJECT)
+            for stream, strength in (("motion", 0.5), ("pulse", 1.0)):
+                wave = strength * label * np.sin(steps / 3)[:, None] + rng.normal(size=(len(steps), 2))
+                row[stream] = f"{row['recording_id']}-{stream}.npy"
+                root.mkdir(parents=True, exist_ok=True)
+                np.save(root / row[stream], wave.astype(np.float32), allow_pickle=False)
+            rows.append(row)
+    rows.append({**rows[0], "recording_id": "<i>r</i>", "target": "<svg onload=alert(2)>"})
+    pd.DataFrame(rows).to_csv(root / "recordings.csv", index=False)
+    if simulated:
+        (root / MARKER).write_text("made up\n", encoding="utf-8")
+
+
+def tiny(root: Path, **changes) -> Experiment:
+    """A tiny experiment of classes on such a root."""
+    values = arrays_config(str(root))
+    values["dataset"] |= {"classes": CLASSES, "seconds": SECONDS, "step": SECONDS}
+    values["students"] |= {"methods": ["student_only", "kd", "pkdot"]}
+    return Experiment(**(values | {"shards": 1} | changes))
+
+
+def sequences(root: Path) -> Experiment:
+    """A tiny experiment over sequences on such a root."""
+    students = {**arrays_config()["students"], "methods": ["student_only", "feature_mse", "tnet_only"]}
+    task = {"kind": "regression", "loss": "ccc"}
+    return tiny(root, task=task, embedding={"dim": 8, "tokens": 2}, students=students)
+
+
+def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) -> Path:
+    """Run all stages but the report; ``ingest`` may take the place of ingestion."""
+    data, results, folds = Path("data/processed") / name, Path("results") / name, range(e.splits.fold_count)
+    manifest, splits = data / "manifest.parquet", data / "splits.json"
 
     def do(verb: str, *paths, out: Path, params) -> None:
         STAGES[verb].function()(*paths, out, params)
 
-    do("ingest", out=data, params=jobs.ingest(e))
+    if ingest is None:
+        do("ingest", out=data, params=jobs.ingest(e))
+    else:
+        ingest(data)
     for modality in e.modalities:
-        for shard in range(e.shards):
-            do("features", manifest, out=data / modality, params=jobs.features(e, modality, shard))
-        shards = [data / modality / f"shard_{shard}.parquet" for shard in range(e.shards)]
-        do("index", shards, out=data / modality, params=jobs.index(e, modality))
-    ledgers = [
-        data / "ingest.ledger.csv",
-        *(data / modality / "index.ledger.csv" for modality in e.modalities),
-    ]
+        do("features", manifest, out=data / modality, params=jobs.features(e, modality, 0))
+        do("index", [data / modality / "shard_0.parquet"], out=data / modality, params=jobs.index(e, modality))
+    ledgers = [data / "ingest.ledger.csv", *(data / modality / "index.ledger.csv" for modality in e.modalities)]
     do("ledger", ledgers, out=data, params=jobs.ledger(e))
     do("splits", manifest, out=data, params=jobs.splits(e))
     for fold in folds:
@@ -48,6 +86,33 @@ def run(name: str, experiment: Experiment, report: bool = True) -> Path:
         do("fold", manifest, teachers, students, out=results / "folds", params=jobs.fold(e, fold))
     scored = [results / f"folds/fold_{fold}.json" for fold in folds]
     do("summary", manifest, scored, out=results, params=jobs.summary(e, name))
-    if report:
-        do("report", data, results, out=results, params=jobs.report(e, name))
-    return results / "report.html"
+    return results
+
+
+def report(name: str, e: Experiment, out: Path | None = None) -> Path:
+    """Write the report of an experiment that was run."""
+    results = Path("results") / name
+    out = out or results
+    STAGES["report"].function()(Path("data/processed") / name, results, out, jobs.report(e, name))
+    return out / "report.html"
+
+
+def ingest_sequences(root: Path, out: Path, rng: np.random.Generator) -> None:
+    """Write the manifest of a task over sequences on such a root: two tokens of eight frames, some without a target."""
+    rows = []
+    for number, subject in enumerate(SUBJECTS):
+        for label in range(len(CLASSES)):
+            for window in range(PER_SUBJECT):
+                values = np.clip(label - 0.5 + 0.3 * rng.normal(size=(2, 2, 8)), -1, 1)
+                values[0, 0, 0] = np.nan
+                row = {"sample_id": f"r{number}{label}-{window}<i>", "subject_id": subject, "group_id": subject}
+                row |= {name: [list(token) for token in values[i]] for i, name in enumerate(("valence", "arousal"))}
+                for stream in ("motion", "pulse"):
+                    row |= {
+                        f"{stream}_path": str(root / f"r{number}{label}-{stream}.npy"),
+                        f"{stream}_rate": float(RATE),
+                    }
+                    row |= {f"{stream}_start": window * float(SECONDS), f"{stream}_stop": (window + 1.0) * SECONDS}
+                rows.append(row)
+    write_manifest(out, pd.DataFrame(rows), {"valence": None, "arousal": None})
+    (out / "ingest.ledger.csv").write_text("sample_id,modality,stage,problem,action\n", encoding="utf-8")

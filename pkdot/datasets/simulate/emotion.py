@@ -67,10 +67,10 @@ def draw_manner(rng: np.random.Generator) -> Manner:
 
 def mood(rng: np.random.Generator, count: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
     """Latent valence and arousal, (count,) each, in (-1, 1): a level of the video, and changes over seconds."""
-    level = rng.normal([0.1, 0.05], [0.4, 0.35])
+    level = rng.normal([0.1, 0.05], 0.25)
     slow, fast = 2.5 * rate, 0.6 * rate
     return tuple(
-        np.tanh(centre + 0.4 * smooth_noise(rng, count, slow) + 0.2 * smooth_noise(rng, count, fast))
+        np.tanh(centre + 0.5 * smooth_noise(rng, count, slow) + 0.25 * smooth_noise(rng, count, fast))
         for centre in level
     )
 

@@ -91,10 +91,10 @@ def speak(
     beat = np.cumsum(voice.speed * 2 ** (0.35 * a + 0.15 * smooth_noise(rng, n, 30))) / CONTROL
     mouth = speaking * np.sin(np.pi * beat) ** 2
     melody = (1.2 + 0.8 * np.clip(v, -1, 1)) * smooth_noise(rng, n, 25)  # a glad voice is lively
-    pitch = voice.pitch * 2 ** ((5 * a + 1.0 * v + melody + 0.3 * smooth_noise(rng, n, 5)) / 12)
+    pitch = voice.pitch * 2 ** ((6 * a + 2 * v + melody + 0.3 * smooth_noise(rng, n, 5)) / 12)
     level = 10 ** ((7 * a + 1.5 * smooth_noise(rng, n, 60)) / 20)
-    formants = _formants(rng, voice, beat) * (1 + 0.06 * v[:, None])  # a smile shortens the tract
-    sound = _harmonics(pitch, formants, voice.tilt + 3.5 * a, mouth**0.7 * level)
+    formants = _formants(rng, voice, beat) * (1 + 0.08 * v[:, None])  # a smile shortens the tract
+    sound = _harmonics(pitch, formants, voice.tilt + 4 * a, mouth**0.7 * level)
     breath = np.diff(rng.standard_normal(len(sound) + 1)) * _at_samples(0.004 * speaking * level)
     return sound + breath, mouth
 

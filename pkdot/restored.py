@@ -1,0 +1,99 @@
+"""Outputs that came from elsewhere, such as `dvc pull`: kept where they belong to the configuration, else made again.
+
+Snakemake knows the parameters of what it made here, and nothing of files that were restored or copied. Those have
+their run.json: one that says what the job would be told now makes its files as good as fresh; any other sends the
+job, and all that was made of its files, back to work.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pkdot.errors import DataError
+from pkdot.files import read_json, write_json
+from pkdot.params import canonical
+
+ROOTS = ("data/packaged", "data/simulated", "data/processed", "results")
+
+
+def records() -> dict[str, int]:
+    """All records of the working folder -> time of modification in nanoseconds."""
+    found = [path for root in ROOTS for path in Path(root).rglob("*run.json")]
+    return {str(path): path.stat().st_mtime_ns for path in found}
+
+
+def remember(ledger: Path, before: dict[str, int]) -> None:
+    """Note the records that a run has made: those that are not as they were ``before`` it."""
+    known, now = _read(ledger), records()
+    made = {name: at for name, at in now.items() if before.get(name) != at or known["made"].get(name) == at}
+    write_json(ledger, {**known, "made": made})
+
+
+def adopt(ledger: Path, asked: Callable[[str], str | None], remove: bool) -> list[str]:
+    """Look at every record that no run made here, and return the outputs that do not belong to the configuration.
+
+    Outputs that belong get one time of modification, so that none is older than what it was made from.
+
+    Parameters
+    ----------
+    asked : callable (marker) -> str or None
+        What the job of an output would be told now (``jobs.job_params``); None where no rule makes it.
+    remove : bool
+        Remove the outputs that do not belong, so that their jobs run again.
+    """
+    known, now = _read(ledger), records()
+    foreign = {name for name, at in now.items() if known["made"].get(name) != at}
+    if not foreign:
+        return []
+    wrong = _wrong({name: _record(name) for name in now}, foreign, asked)
+    markers = sorted({_record(name)["marker"] for name in wrong if Path(_record(name)["marker"]).is_file()})
+    for marker in markers if remove else []:
+        Path(marker).unlink()
+    stamp = time.time_ns()
+    for name in foreign - wrong:
+        if known["adopted"].get(name) != now[name]:
+            _touch(Path(name), stamp)
+    known["adopted"] = {name: Path(name).stat().st_mtime_ns for name in foreign - wrong}
+    write_json(ledger, known)
+    return markers
+
+
+def _wrong(told: dict[str, dict], foreign: set[str], asked: Callable[[str], str | None]) -> set[str]:
+    """The foreign records of jobs that would be told something else now, or whose inputs are not what they were."""
+    makers = {str(Path(name).parent / file): name for name in told for file in told[name]["outputs"]}
+
+    def stale(name: str) -> bool:
+        record = told[name]
+        now = asked(record["marker"])
+        if now is not None and now != canonical({"params": record["params"], "code": record["code"]}):
+            return True
+        return any(
+            makers[path] in wrong or told[makers[path]]["outputs"][Path(path).name] != digest
+            for path, digest in record["inputs"].items()
+            if path in makers
+        )
+
+    wrong: set[str] = set()
+    while more := {name for name in foreign - wrong if stale(name)}:
+        wrong |= more
+    return wrong
+
+
+def _record(name: str) -> dict:
+    try:
+        return read_json(Path(name))
+    except DataError:
+        return {"marker": name, "params": None, "code": None, "inputs": {}, "outputs": {}}
+
+
+def _touch(record: Path, stamp: int) -> None:
+    for path in (record, *(record.with_name(file) for file in read_json(record)["outputs"])):
+        if path.is_file():
+            os.utime(path, ns=(stamp, stamp))
+
+
+def _read(ledger: Path) -> dict[str, dict[str, int]]:
+    return read_json(ledger) if ledger.is_file() else {"made": {}, "adopted": {}}

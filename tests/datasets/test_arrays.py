@@ -1,0 +1,207 @@
+"""A table of arrays: every mistake in it is one clear sentence, in the ledger where the rest can be used."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make_arrays
+
+from pkdot.datasets.arrays import ArraysOptions
+from pkdot.datasets.base import DatasetChoice
+from pkdot.datasets.ingest import IngestParams, ingest
+from pkdot.datasets.prepare import PrepareParams, prepare
+from pkdot.errors import ConfigError, DataError
+from pkdot.ledger import Ledger
+
+OPTIONS = {"streams": ["motion", "pulse"], "classes": ["a", "b"], "seconds": 1, "step": 1}
+
+
+def read(root, **options):
+    """Ingest a root; return the manifest, the ledger's entries and dataset.json."""
+    dataset = DatasetChoice(name="arrays", options={**OPTIONS, **options})
+    out = root.parent / "out"
+    ingest(out, IngestParams(dataset=dataset, root=str(root), sources={"face": "motion", "eda": "pulse"}))
+    about = json.loads((out / "dataset.json").read_text())
+    return pd.read_parquet(out / "manifest.parquet"), Ledger.read([out / "ingest.ledger.csv"]).entries, about
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_arrays(tmp_path / "own", subjects=3)
+
+
+def edit(root, row, **cells):
+    """Change cells of a row of the table."""
+    path = root / "recordings.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column, cell in cells.items():
+        table.loc[row, column] = cell
+    table.to_csv(path, index=False)
+
+
+def test_recordings_become_windows(root):
+    manifest, ledger, about = read(root, title="My data", target="stroke")
+    assert ledger == []
+    assert len(manifest) == 3 * 2 * 4
+    assert manifest["sample_id"].is_unique
+    assert (manifest["group_id"] == manifest["subject_id"]).all()
+    first = manifest.iloc[0]
+    assert (first["sample_id"], first["stroke"], first["subject_id"]) == ("s0a-0000", "a", "s0")
+    assert first["face_path"] == str(root / "signals" / "s0a_motion.npy")
+    assert manifest["eda_start"].iloc[:4].tolist() == [0, 1, 2, 3]
+    assert manifest["eda_stop"].iloc[:4].tolist() == [1, 2, 3, 4]
+    assert (manifest["eda_rate"] == 32).all()
+    assert about == {
+        "title": "My data",
+        "simulated": False,
+        "targets": {"stroke": ["a", "b"]},
+        "samples": 24,
+        "subjects": 3,
+    }
+
+
+def test_windows_may_overlap_and_none_reaches_past_the_end(root):
+    manifest, _, _ = read(root, seconds=1.5, step=0.5)
+    starts = manifest[manifest["sample_id"].str.startswith("s1b")]["face_start"]
+    assert starts.tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"target": "c"}, "the target 'c' is not in dataset.classes"),
+        ({"target": ""}, "the target '' is not in dataset.classes"),
+        ({"rate": "fast"}, "the rate 'fast' is not a number of Hz above zero"),
+        ({"rate": "0"}, "the rate '0' is not"),
+        ({"rate": "-5"}, "the rate '-5' is not"),
+        ({"rate": "nan"}, "the rate 'nan' is not"),
+        ({"rate": "inf"}, "the rate 'inf' is not"),
+        ({"rate": "1000"}, "the recording lasts 0.1 s, less than a window of 1 s"),
+        ({"motion": "signals/nothing.npy"}, "signals/nothing.npy: no such file"),
+        ({"motion": "signals"}, "is not a whole .npy file"),
+        ({"motion": "recordings.csv"}, "is not a whole .npy file"),
+        ({"motion": "../outside.npy"}, "the path '../outside.npy' leads out of"),
+        ({"motion": "/etc/hostname"}, "the path '/etc/hostname' leads out of"),
+        ({"motion": "signals/link.npy"}, "the path 'signals/link.npy' leads out of"),
+        ({"motion": "signals/pickled.npy"}, "is not a whole .npy file"),
+        ({"motion": "signals/number.npy"}, "not an array of real numbers"),
+        ({"motion": "x" * 5000}, "is not a whole .npy file"),
+        ({"motion": "", "pulse": ""}, "the recording has none of the streams motion, pulse"),
+        ({"subject_id": ""}, "the subject_id is empty"),
+        ({"subject_id": "  "}, "the subject_id is empty"),
+        ({"recording_id": ""}, "the recording_id is empty"),
+        ({"recording_id": "s0a"}, "the recording_id 's0a' was used before"),
+    ],
+)
+def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, said):
+    signals = root / "signals"
+    np.save(root.parent / "outside.npy", np.zeros((128, 2)))
+    (signals / "link.npy").symlink_to(root.parent / "outside.npy")
+    np.save(signals / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
+    np.save(signals / "number.npy", np.float64(3))
+    edit(root, 2, **cells)
+    manifest, ledger, _ = read(root)
+    assert len(ledger) == 1
+    assert said in ledger[0].problem
+    assert ledger[0].sample_id == cells.get("recording_id", "s1a")
+    assert (ledger[0].stage, ledger[0].action) == ("ingest", "dropped")
+    assert "\n" not in ledger[0].problem
+    assert len(manifest) == 20, "the other recordings stay"
+    assert manifest["sample_id"].is_unique
+
+
+def test_a_recording_without_a_stream_stays_without_a_path(root):
+    edit(root, 0, pulse="")
+    manifest, ledger, _ = read(root)
+    assert ledger == []
+    missing = manifest["eda_path"].isna()
+    assert missing.sum() == 4
+    assert manifest["sample_id"][missing].str.startswith("s0a").all()
+    assert manifest["face_path"].notna().all()
+
+
+def test_streams_of_different_lengths_share_their_common_part_and_the_ledger_says_so(root):
+    np.save(root / "signals" / "s0a_motion.npy", np.zeros((32 * 2 + 5, 2)))
+    np.save(root / "signals" / "s0b_motion.npy", np.zeros((32 * 4 + 5, 2)))
+    manifest, ledger, _ = read(root)
+    assert (manifest["sample_id"].str[:3] == "s0a").sum() == 2
+    assert (manifest["sample_id"].str[:3] == "s0b").sum() == 4, "less than a window is no loss"
+    assert [entry.sample_id for entry in ledger] == ["s0a"]
+    assert "the streams last 2.2 to 4.0 s; the rest is left out" in ledger[0].problem
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is not a table of comma-separated values"),
+        (b"\x00\xff\xfe\x9c\x00\x01" * 50, "recordings.csv: "),
+        (b"recording_id;subject_id;target;rate;motion;pulse\n1;2;a;3;x;y\n", "has no column 'recording_id'"),
+        (b"recording_id,subject_id,target,rate,motion\n", "has no column 'pulse'"),
+        (b'a,b\n"1,2\n3,4,5\n', "recordings.csv: "),
+        (b"recording_id,subject_id,target,rate,motion,pulse\n", "no sample can be used"),
+        ("recording_id,subject_id,target,rate,motion,pulse\nä,s,a,1,x,y\n".encode("latin-1"), "is not a table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(root, content, said):
+    (root / "recordings.csv").write_bytes(content)
+    with pytest.raises(DataError) as refused:
+        read(root)
+    assert said in str(refused.value)
+    assert str(refused.value).endswith((".", ". "))
+    assert not (root.parent / "out").exists()
+
+
+def test_a_table_of_a_spreadsheet_is_read(root):
+    """With the mark that some programs put first, and quotes."""
+    path = root / "recordings.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"s0a,", b'"s0a",'))
+    manifest, ledger, _ = read(root)
+    assert ledger == []
+    assert len(manifest) == 24
+
+
+def test_the_first_reason_is_told_where_nothing_is_left(root):
+    with pytest.raises(
+        DataError, match=r"no sample can be used; the first reason of 6: .*row 2: the target 'a' is not"
+    ):
+        read(root, classes=["x", "y"])
+
+
+def test_a_root_that_is_none_is_refused(tmp_path, root):
+    with pytest.raises(DataError, match=r"no such folder. Point dataset.root"):
+        read(tmp_path / "nothing")
+    os.remove(root / "recordings.csv")
+    with pytest.raises(DataError, match=r"has no recordings.csv"):
+        read(root)
+
+
+def test_options_that_cannot_be_are_refused():
+    for wrong in ({"seconds": 0}, {"step": -1}, {"streams": []}, {"classes": ["a"]}, {"stream": ["a"]}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            ArraysOptions(**{**OPTIONS, **wrong})
+
+
+def test_own_data_cannot_be_made(tmp_path):
+    with pytest.raises(ConfigError, match=r"cannot be made; point dataset.root at your own copy"):
+        prepare(tmp_path, PrepareParams(dataset="arrays"))
+
+
+def test_the_watch_recordings_are_a_table_of_arrays(tmp_path):
+    root = tmp_path / "watch"
+    params = PrepareParams(dataset="watch")
+    prepare(root, params)
+    dataset = DatasetChoice(name="watch")
+    ingest(tmp_path / "out", IngestParams(dataset=dataset, root=str(root), sources={"gyro": "gyroscope"}))
+    manifest = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
+    assert manifest["subject_id"].nunique() == 10
+    assert manifest["exercise"].nunique() == 7
+    assert len(pd.read_csv(root / "recordings.csv")) == 140
+    assert (tmp_path / "out" / "ingest.ledger.csv").read_text().count("\n") == 1
+    assert (root / "SOURCE.md").is_file()
+    before = {path: path.read_bytes() for path in root.rglob("*.npy")}
+    prepare(root, params)
+    assert {path: path.read_bytes() for path in root.rglob("*.npy")} == before

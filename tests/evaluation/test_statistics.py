@@ -1,0 +1,94 @@
+"""Intervals and tests over subjects: exact where they can be, and known results elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pkdot.evaluation.statistics import bootstrap_weights, holm, interval, paired_test
+
+
+def exact(differences):
+    """Share of all sign flips whose mean is at least as far from zero."""
+    values = np.asarray(differences)
+    flips = np.array(list(itertools.product([1, -1], repeat=len(values))))
+    means = np.abs((flips * values).mean(axis=1))
+    return float((means >= abs(values.mean()) - 1e-12).mean())
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-5, 5), min_size=2, max_size=8))
+def test_the_paired_test_is_exact_for_few_subjects(differences):
+    assert paired_test(np.array(differences, dtype=float), seed=0) == pytest.approx(min(1, exact(differences)))
+
+
+def test_known_p_values():
+    assert paired_test(np.array([1.0, 2.0, 3.0, 4.0]), 0) == 2 / 16
+    assert paired_test(np.arange(1.0, 11.0), 0) == 2 / 1024
+    assert paired_test(np.array([1.0, -1.0]), 0) == 1
+    assert paired_test(np.zeros(20), 0) == 1
+    assert paired_test(np.array([0.3]), 0) == 1
+    assert paired_test(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), 0) == 2 / 16
+    assert paired_test(np.array([np.nan, np.nan]), 0) == 1
+
+
+def test_many_subjects_are_sampled_by_the_seed():
+    values = np.random.default_rng(0).normal(0.3, 1, 30)
+    p = paired_test(values, seed=1)
+    assert p == paired_test(values, seed=1)
+    assert p != paired_test(values, seed=2)
+    assert p == pytest.approx(paired_test(values, seed=2), abs=0.02)
+    assert p == pytest.approx(paired_test(-values, seed=1), abs=0.02)
+
+
+def test_the_paired_test_keeps_its_level():
+    rng = np.random.default_rng(0)
+    p = np.array([paired_test(rng.normal(size=8), 0) for _ in range(300)])
+    assert 0.02 < (p <= 0.05).mean() < 0.08
+
+
+def test_holm_by_hand():
+    """The example of Holm's method: 0.01 x 4, 0.02 x 3, 0.03 x 2, then never less than the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=10), st.randoms())
+def test_laws_of_holm(p, random):
+    corrected = holm(p)
+    assert all(a <= b <= 1 for a, b in zip(p, corrected, strict=True))
+    assert min(corrected) == pytest.approx(min(1, min(p) * len(p)))
+    order = list(range(len(p)))
+    random.shuffle(order)
+    assert holm([p[i] for i in order]) == pytest.approx([corrected[i] for i in order])
+
+
+def test_resamples_draw_as_many_subjects_as_there_are():
+    weights = bootstrap_weights(7, 500, seed=0)
+    assert weights.shape == (500, 7)
+    assert (weights.sum(axis=1) == 7).all()
+    assert abs(weights.mean() - 1) < 1e-12
+    assert np.array_equal(weights, bootstrap_weights(7, 500, seed=0))
+    assert not np.array_equal(weights, bootstrap_weights(7, 500, seed=1))
+
+
+def test_the_interval_covers_a_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    weights = bootstrap_weights(40, 400, 0) / 40
+    hits = 0
+    for _ in range(300):
+        low, high = interval(weights @ rng.normal(size=40))
+        hits += low <= 0 <= high
+    assert 0.90 < hits / 300 < 0.98
+
+
+def test_the_interval_leaves_out_what_is_not_defined():
+    values = np.array([*np.linspace(0, 1, 1001), np.nan, np.inf])
+    assert interval(values) == pytest.approx((0.025, 0.975))
+    assert np.isnan(interval(np.array([np.nan]))).all()

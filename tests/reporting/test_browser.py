@@ -1,0 +1,86 @@
+"""The report in a real browser, narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=[(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")], ids=str)
+def view(request, browser):
+    """A page; its ``said`` holds all that a clean report never causes."""
+    width, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.said = []
+    page.scheme = scheme
+    page.on("console", lambda message: page.said.append(message.text))
+    page.on("pageerror", lambda error: page.said.append(str(error)))
+    page.on("dialog", lambda dialog: (page.said.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda sent: page.said.append(sent.url) if not sent.url.startswith(("data:", "file:")) else None)
+    yield page
+    context.close()
+
+
+@pytest.mark.parametrize("name", ["tiny", "sequences"])
+def test_it_reads_well_and_stays_silent(view, ran, name):
+    view.goto((ran / f"results/{name}/report.html").as_uri())
+    for summary in view.locator("summary").all():
+        summary.click()
+    assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert view.locator("h1").is_visible()
+    assert view.locator("section h2").count() == 11
+    assert all(heading.is_visible() for heading in view.locator("section h2").all())
+    assert view.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
+    assert view.evaluate(
+        "[...document.querySelectorAll('main svg')].every(svg => svg.getBoundingClientRect().height > 40)"
+    )
+    assert view.said == []
+
+
+def test_figures_follow_the_colours_of_the_page(view, ran):
+    view.goto((ran / "results/tiny/report.html").as_uri())
+    ink = view.evaluate("getComputedStyle(document.body).color")
+    assert view.evaluate("getComputedStyle(document.querySelector('main svg text')).fill") in (ink, _muted(view))
+    channels = [int(value) for value in ink[4:-1].split(",")]
+    assert (sum(channels) > 384) == (view.scheme == "dark")
+
+
+def _muted(view):
+    return view.evaluate("getComputedStyle(document.querySelector('figcaption')).color")
+
+
+def test_the_banner_stays_in_sight(view, ran):
+    view.goto((ran / "results/tiny/report.html").as_uri())
+    for place in (0, 3000):
+        view.evaluate(f"scrollTo(0, {place})")
+        box = view.locator(".simulated").bounding_box()
+        assert box["y"] == 0
+        assert box["height"] > 30
+    view.goto((ran / "results/sequences/report.html").as_uri())
+    assert view.locator(".simulated").count() == 0
+
+
+def test_the_page_refuses_scripts(view, ran, tmp_path):
+    page = (ran / "results/tiny/report.html").read_text(encoding="utf-8")
+    spoiled = tmp_path / "spoiled.html"
+    spoiled.write_text(page.replace("</main>", "<script>document.title = 'run'</script></main>"), encoding="utf-8")
+    view.goto(spoiled.as_uri())
+    assert view.title() == "SIMULATED: tiny"
+    assert "Content Security Policy" in view.said[0]

@@ -1,0 +1,179 @@
+"""The report of experiments that were really run: safe, offline, the same bytes, and only of what belongs together."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tree
+
+from pkdot.errors import DataError
+from pkdot.files import read_json, sha256, write_json
+
+SECTIONS = ["table", "subjects", "similarity", "choices", "training", "tnet", "data", "ledger", "cost", "origin"]
+
+
+class Parsed(HTMLParser):
+    """Elements with their attributes, and all text outside of styles."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def html(name="tiny") -> str:
+    return Path(f"results/{name}/report.html").read_text(encoding="utf-8")
+
+
+def test_it_opens_with_the_answer_and_has_all_sections(page):
+    parsed = Parsed(page)
+    assert next(tag for tag, _ in parsed.elements if tag in ("h1", "h2", "svg")) == "h1"
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
+    assert set(SECTIONS) <= set(ids)
+    assert ("confusion" in ids) != ("trajectories" in ids)
+    assert len(ids) == len(set(ids))
+    links = [attributes["href"].removeprefix("#") for attributes in parsed.all("a")]
+    assert set(links) <= set(ids)
+
+
+def test_names_from_the_data_are_text_and_nothing_else(page):
+    parsed = Parsed(page)
+    allowed = set(
+        re.findall(r"<([a-z0-9]+)", (Path(tree.__file__).parents[2] / "pkdot/reporting/template.html").read_text())
+    )
+    drawn = {"defs", "style", "g", "path", "use", "clippath", "rect", "text", "svg"}
+    assert {tag for tag, _ in parsed.elements} <= allowed | drawn
+    assert "script" not in allowed
+    assert not [a for _, attributes in parsed.elements for a in attributes if a.startswith("on")]
+    assert not [image for image in parsed.all("img") if not image["src"].startswith("data:image/")]
+    for name in tree.SUBJECTS:
+        assert name in parsed.text
+
+
+def test_classes_and_the_ledger_are_text_too(ran):
+    parsed = Parsed((ran / "results/tiny/report.html").read_text(encoding="utf-8"))
+    for name in (*tree.CLASSES, "<i>r</i>", "<svg onload=alert(2)>"):
+        assert name in parsed.text
+
+
+def test_nothing_is_loaded(page):
+    parsed = Parsed(page)
+    first = next(attributes for attributes in parsed.all("meta") if "http-equiv" in attributes)
+    assert first["http-equiv"] == "Content-Security-Policy"
+    assert first["content"].startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    for tag, attributes in parsed.elements:
+        for name, value in attributes.items():
+            if name in ("src", "href", "xlink:href", "action", "srcset"):
+                assert value.startswith(("#", "data:")), (tag, name, value)
+            elif not name.startswith("xmlns"):
+                assert "//" not in (value or "") or "base64" in value or name == "aria-label", (tag, name, value)
+    assert all(address.startswith("#") for address in re.findall(r"url\(([^)]*)\)", page))
+    assert "@import" not in page
+    assert len(page) < 3e6
+
+
+def test_pictures_have_words(page):
+    parsed = Parsed(page)
+    assert all(svg.get("role") == "img" and svg.get("aria-label") for svg in parsed.all("svg"))
+    assert all(image.get("alt") for image in parsed.all("img"))
+
+
+def test_simulated_data_are_called_so_and_other_data_are_not(ran):
+    simulated, other = ((ran / f"results/{name}/report.html").read_text() for name in ("tiny", "sequences"))
+    assert "<strong>SIMULATED DATA</strong>" in simulated
+    assert simulated.index("SIMULATED DATA") < simulated.index("<h1")
+    assert "<title>SIMULATED: tiny</title>" in simulated
+    assert "SIMULATED" not in other
+
+
+def test_the_same_results_give_the_same_bytes(copy):
+    again = tree.report("tiny", tree.tiny(copy), Path("elsewhere"))
+    assert again.read_text(encoding="utf-8") == html()
+
+
+def test_times_show_in_their_own_section_only(copy):
+    before = html()
+    record = Path("results/tiny/encoders/fold_0/motion/run.json")
+    write_json(record, {**read_json(record), "seconds": 7200.0, "started": "2001-01-01T00:00:00Z"})
+    after = tree.report("tiny", tree.tiny(copy), Path("elsewhere")).read_text(encoding="utf-8")
+
+    def outside(text):
+        start = text.index('<section id="cost">')
+        return text[:start] + text[text.index("</section>", start) :]
+
+    assert "2.0 h" in after
+    assert outside(before) == outside(after)
+
+
+def test_the_numbers_are_those_of_the_summary(ran):
+    summary = json.loads((ran / "results/tiny/summary.json").read_text())
+    text = Parsed((ran / "results/tiny/report.html").read_text(encoding="utf-8")).text
+    for row in summary["rows"]:
+        assert f"{row['mean']:.3f}" in text
+    chosen = {options for fold in (0, 1) for options in _chosen(ran, fold, "pkdot")}
+    assert all(value in text for value in chosen)
+
+
+def _chosen(ran, fold, method):
+    chosen = json.loads((ran / f"results/tiny/students/fold_{fold}/{method}.json").read_text())["chosen"]
+    return [f"{name} {value}" for name, value in chosen.items()]
+
+
+def test_pictures_are_shown_as_a_contact_sheet(copy):
+    path = Path("data/processed/tiny/motion/shard_0.npy")
+    frames = np.random.default_rng(0).integers(0, 255, (len(np.load(path)), 4, 16, 16, 3), dtype=np.uint8)
+    np.save(path, frames)
+    page = tree.report("tiny", tree.tiny(copy), Path("elsewhere")).read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg;base64,") == len(tree.CLASSES) + 1
+    assert "4 × 16 × 16 × 3" in page
+
+
+@pytest.mark.parametrize(
+    "name", ["summary.json", "predictions.parquet", "folds/fold_1.json", "students/fold_0/kd.json"]
+)
+def test_a_changed_file_is_refused(copy, name):
+    path = Path("results/tiny") / name
+    path.write_bytes(path.read_bytes() + b"\n")
+    with pytest.raises(DataError, match=rf"{name}: its content is not what"):
+        tree.report("tiny", tree.tiny(copy))
+
+
+def test_results_of_two_runs_are_not_mixed(copy):
+    path = Path("results/tiny/encoders/fold_0/motion/embeddings.npy")
+    np.save(path, np.load(path) + 1)
+    record = path.with_name("run.json")
+    known = read_json(record)
+    write_json(record, {**known, "outputs": {**known["outputs"], path.name: sha256(path)}})
+    with pytest.raises(DataError, match=r"was made from another results/tiny/encoders/fold_0/motion/embeddings.npy"):
+        tree.report("tiny", tree.tiny(copy))
+
+
+def test_results_of_another_configuration_are_refused(copy):
+    changed = tree.tiny(copy, teacher={"fusion": "concat", "dim": 8, "training": {"epochs": 3, "batch_size": 8}})
+    with pytest.raises(DataError, match=r"was made with training.epochs = 2, but the configuration says 3"):
+        tree.report("tiny", changed)
+
+
+def test_a_missing_file_and_another_experiment_are_refused(copy):
+    Path("results/tiny").rename("results/other")
+    Path("data/processed/tiny").rename("data/processed/other")
+    with pytest.raises(DataError, match=r"of the experiment tiny"):
+        tree.report("other", tree.tiny(copy))
+    Path("results/other/summary.json").unlink()
+    with pytest.raises(DataError, match=r"summary.json: no such file"):
+        tree.report("other", tree.tiny(copy))

@@ -1,0 +1,119 @@
+"""The command line: what a user can mend is one sentence and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from synthetic import REPO, arrays_config, make_arrays, write_config
+
+from pkdot.cli import main
+from pkdot.params import Params
+from pkdot.stages import STAGES, params_class, path_arguments
+
+STUDENTS = ["--manifest", "m", "--splits", "s", "--embeddings", "e", "--teachers", "t", "--out", "o"]
+SPLITS = ["splits", "--manifest", "m.parquet", "--out", "o"]
+
+
+def said(*arguments):
+    """The sentence that the command line ends with."""
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    assert isinstance(ended.value.code, str), f"exit code {ended.value.code}"
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["student"], "pkdot student: there is no verb 'student'. Did you mean 'students'?"),
+        (["chek", "config/watch.yaml"], "pkdot chek: there is no verb 'chek'. Did you mean 'check'?"),
+        (["students", *STUDENTS, "--params", "garbage"], '--params is not JSON of the form {"params": {...}}'),
+        ([*SPLITS, "--params", "[]"], '--params is not JSON of the form {"params": {...}}'),
+        ([*SPLITS, "--params", "{}"], '--params is not JSON of the form {"params": {...}}'),
+        ([*SPLITS, "--params", '{"params": 3}'], '--params is not JSON of the form {"params": {...}}'),
+        ([*SPLITS, "--params", '{"params": {"fold": 2}}'], "there is no option 'fold'. Did you mean 'folds'?"),
+        (
+            [*SPLITS, "--params", '{"params": {"folds": 1}}'],
+            "folds: Input should be greater than or equal to 2 (it is 1).",
+        ),
+        (
+            [*SPLITS, "--params", '{"params": {"scheme": "given"}}'],
+            "--params: splits.test_subjects goes with scheme: given",
+        ),
+        ([*SPLITS, "--params", '{"params": {}}'], "m.parquet: no such file. Run the stage that writes it first."),
+        (["check", "config/nothing.yaml"], "config/nothing.yaml: no such configuration."),
+        (["simulate", "biovd"], "there is no data set 'biovd'. Did you mean 'biovid'?"),
+        (["simulate", "arrays"], "cannot be made; point dataset.root at your own copy."),
+        (["simulate", "biovid", "subjects"], "'subjects' is not KEY=VALUE"),
+        (["simulate", "biovid", "subjcts=3"], "there is no option 'subjcts'. Did you mean 'subjects'?"),
+    ],
+)
+def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    message = said(*arguments)
+    assert sentence in message
+    assert message.startswith(f"pkdot {arguments[0]}: ")
+    assert "\n" not in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_ends_with_a_code_and_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "pkdot", *SPLITS, "--params", "{}"]
+    ended = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(REPO)}, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr == 'pkdot splits: --params is not JSON of the form {"params": {...}}\n'
+
+
+def test_every_stage_says_what_it_takes():
+    for verb, stage in STAGES.items():
+        assert "out" in path_arguments(stage), verb
+        assert issubclass(params_class(stage), Params)
+        assert stage.function().__doc__
+
+
+def test_a_data_set_is_checked_before_anything_is_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    root = make_arrays(tmp_path / "own")
+    config = write_config(tmp_path / "config" / "tiny.yaml", arrays_config())
+    before = sorted(tmp_path.rglob("*"))
+    main(["check", str(config)])
+    told = capsys.readouterr().out
+    assert "the configuration is valid" in told
+    assert "own: 48 samples of 6 subjects, 0 problems" in told
+    (root / "signals" / "s0a_pulse.npy").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(config)])
+    assert ended.value.code == 1
+    told = capsys.readouterr().out
+    assert "s0a: own/signals/s0a_pulse.npy: no such file (dropped)" in told
+    assert "44 samples of 6 subjects, 1 problems" in told
+    assert sorted(tmp_path.rglob("*")) == [path for path in before if path.name != "s0a_pulse.npy"]
+
+
+def test_a_stage_runs_from_the_command_line(tmp_path):
+    root = make_arrays(tmp_path / "own")
+    dataset = {"name": "arrays", "streams": ["motion"], "classes": ["a", "b"], "seconds": 1, "step": 1}
+    params = {"dataset": dataset, "root": str(root), "sources": {"face": "motion"}}
+    main(["ingest", "--out", str(tmp_path / "out"), "--params", json.dumps({"params": params, "code": "x"})])
+    main(["splits", "--manifest", str(tmp_path / "out" / "manifest.parquet"), "--out", str(tmp_path / "out"),
+          "--params", '{"params": {"folds": 3}}'])  # fmt: skip
+    assert len(json.loads((tmp_path / "out" / "splits.json").read_text())["folds"]) == 3
+    record = json.loads((tmp_path / "out" / "ingest.run.json").read_text())
+    assert record["params"]["dataset"] == dataset
+
+
+def test_lists_for_people(capsys):
+    main(["methods"])
+    told = capsys.readouterr().out
+    assert "kd: Knowledge distillation" in told
+    assert "temperature = 4.0: softness of the predictions" in told
+    main(["options"])
+    assert capsys.readouterr().out.startswith("# Configuration\n")
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 0
+    assert "stages, run by the workflow" in capsys.readouterr().out

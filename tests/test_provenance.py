@@ -1,0 +1,259 @@
+"""Records tell what made a file; jobs leave whole files or nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from synthetic import REPO, World
+
+from pkdot.datasets.base import DatasetChoice
+from pkdot.datasets.ingest import IngestParams
+from pkdot.errors import DataError
+from pkdot.features.extract import IndexParams
+from pkdot.files import open_array, read_json, replacing, sha256, write_json, write_text
+from pkdot.provenance import code_hash, fingerprint, job, record_of, verified
+from pkdot.splits import SplitParams, make_splits
+from pkdot.training.teacher import train_teachers
+
+PARAMS = IndexParams(modality="eda")
+
+HASHES = """
+import sys, json
+from pkdot.provenance import code_hash
+import pkdot
+assert pkdot.__file__.startswith(sys.argv[1]), pkdot.__file__
+sys.path.insert(0, sys.argv[2])
+from synthetic import World
+from pathlib import Path
+world = World(Path(sys.argv[3]))
+students = {name: code_hash("pkdot.training.student", world.student_params(name)) for name in ("kd", "feature_mse")}
+print(json.dumps({**students, "teachers": code_hash("pkdot.training.teacher", world.teacher_params())}))
+"""
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A copy of the package; a function that edits files in it and tells which jobs' hashes that changes."""
+    root = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(REPO / "pkdot", root / "pkdot", ignore=shutil.ignore_patterns("__pycache__"))
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    arguments = [sys.executable, "-c", HASHES, str(root), str(REPO / "tests"), str(root / "world")]
+
+    def hashes():
+        return json.loads(subprocess.run(arguments, env=env, cwd=root, capture_output=True, check=True).stdout)
+
+    plain = hashes()
+
+    def edited(name):
+        path = root / "pkdot" / name
+        text = path.read_text()
+        path.write_text(text + "\nEDITED = 1\n")
+        try:
+            now = hashes()
+        finally:
+            path.write_text(text)
+        return {job for job in plain if now[job] != plain[job]}
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("distillation/kd.py", {"kd"}),  # a plug-in by its name
+        ("fusion/gated_cross_attention.py", {"kd", "feature_mse", "teachers"}),
+        ("training/student.py", {"kd", "feature_mse"}),
+        ("training/fold.py", {"kd", "feature_mse", "teachers"}),  # imported inside a function
+        ("tasks.py", {"kd", "feature_mse", "teachers"}),  # imported by an import
+        ("encoders/cnn1d.py", set()),
+        ("evaluation/evaluate.py", set()),
+        ("distillation/sp.py", set()),
+    ],
+)
+def test_the_hash_of_a_job_changes_with_the_code_that_it_runs_and_no_other(checkout, name, jobs):
+    assert checkout(name) == jobs
+
+
+def test_the_hash_follows_the_plug_ins_that_the_parameters_name():
+    def of(name):
+        return code_hash("pkdot.datasets.ingest", IngestParams(dataset=DatasetChoice(name=name), root="x", sources={}))
+
+    assert of("arrays") != of("watch")
+    assert of("arrays") == of("arrays")
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        path = folder / f"{name}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_a_record_says_what_made_the_files(tmp_path):
+    write(tmp_path, source="in")
+    with job("pkdot.splits", tmp_path / "out", PARAMS, inputs=[tmp_path / "source.txt"]) as scratch:
+        write(scratch, a="1")
+        write(scratch / "deep" / "er", b="2")
+    record = read_json(tmp_path / "out" / "run.json")
+    assert record["stage"] == "pkdot.splits"
+    assert record["params"] == {"modality": "eda"}
+    assert record["code"] == code_hash("pkdot.splits", PARAMS)
+    assert record["inputs"] == {str(tmp_path / "source.txt"): sha256(tmp_path / "source.txt")}
+    assert record["outputs"] == {"a.txt": sha256(tmp_path / "out" / "a.txt")}
+    assert record["versions"]["python"] == sys.version.split()[0]
+    assert {"numpy", "torch", "pandas"} <= record["versions"].keys()
+    assert record["seconds"] >= 0
+    assert record["peak_memory_mb"] > 1
+    below = read_json(tmp_path / "out" / "deep" / "er" / "run.json")
+    assert below["outputs"].keys() == {"b.txt"}
+    assert below["folders"] == record["folders"] == 2
+    assert below["marker"] == record["marker"] == str(tmp_path / "out" / "a.txt")
+    assert verified(tmp_path / "out" / "deep" / "er" / "b.txt")
+
+
+def test_a_stage_that_raises_leaves_nothing(tmp_path):
+    def failing():
+        with job("pkdot.splits", tmp_path / "out", PARAMS) as scratch:
+            write(scratch, a="half")
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match=r"stop"):
+        failing()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stage_that_raises_leaves_the_files_of_the_run_before(tmp_path):
+    with job("pkdot.splits", tmp_path / "out", PARAMS) as scratch:
+        write(scratch, a="whole")
+
+    def failing():
+        with job("pkdot.splits", tmp_path / "out", PARAMS) as scratch:
+            write(scratch, a="half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        failing()
+    assert (tmp_path / "out" / "a.txt").read_text() == "whole"
+    assert verified(tmp_path / "out" / "a.txt")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.txt", "run.json"]
+
+
+def test_what_killed_jobs_left_is_removed_and_what_others_do_is_kept(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [tmp_path / f".out.run.partial-{name}" for name in (dead.pid, "odd")]
+    kept = [tmp_path / f".out.run.partial-{os.getppid()}", tmp_path / f".out.other.partial-{dead.pid}"]
+    for folder in (*left, *kept):
+        write(folder, a="half")
+    with job("pkdot.splits", tmp_path / "out", PARAMS) as scratch:
+        write(scratch, a="1")
+    assert not any(folder.exists() for folder in left)
+    assert all(folder.exists() for folder in kept)
+
+
+def test_several_jobs_share_a_folder_with_a_record_each(tmp_path):
+    for name in ("kd", "kd_2"):
+        with job("pkdot.splits", tmp_path, PARAMS, record=name) as scratch:
+            write_text(scratch / f"{name}.json", name)
+            write_text(scratch / f"{name}.ledger.csv", name)
+            write_text(scratch / "seed_0" / name / "weights.txt", name)
+    for name in ("kd", "kd_2"):
+        assert record_of(tmp_path / f"{name}.json") == tmp_path / f"{name}.run.json"
+        assert record_of(tmp_path / f"{name}.ledger.csv") == tmp_path / f"{name}.run.json"
+        assert record_of(tmp_path / "seed_0" / name / "weights.txt") == tmp_path / "seed_0" / name / "run.json"
+
+
+def test_a_damaged_input_is_told_with_what_to_delete(tmp_path):
+    with job("pkdot.splits", tmp_path, PARAMS, record="ingest") as scratch:
+        write(scratch, manifest="1", dataset="2")
+    (tmp_path / "manifest.txt").write_text("damaged")
+
+    def reading():
+        with job("pkdot.splits", tmp_path / "out", PARAMS, inputs=[tmp_path / "manifest.txt"]):
+            raise AssertionError("the job ran")
+
+    with pytest.raises(DataError, match=rf"damaged or replaced. Delete {tmp_path}/dataset.txt and run again"):
+        reading()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_input_is_told(tmp_path):
+    with pytest.raises(DataError, match=r"no such file"):
+        verified(tmp_path / "nothing.json")
+
+
+def test_stages_notice_damage_before_they_read(tmp_path):
+    """A damaged table is a sentence, not an error of the library that reads it."""
+    world = World(tmp_path)
+    with job("pkdot.splits", tmp_path, PARAMS, record="ingest") as scratch:
+        for name in ("manifest.parquet", "dataset.json"):
+            shutil.copy(tmp_path / name, scratch / name)
+    about = json.loads((tmp_path / "dataset.json").read_text())
+    write_json(tmp_path / "dataset.json", {**about, "title": "another"})
+    with pytest.raises(DataError, match=r"dataset.json: its content is not what ingest.run.json says"):
+        make_splits(world.manifest, tmp_path / "out", SplitParams())
+    write_json(tmp_path / "dataset.json", about)
+    world.manifest.write_bytes(world.manifest.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"manifest.parquet: its content is not what"):
+        make_splits(world.manifest, tmp_path / "out", SplitParams())
+    with pytest.raises(DataError, match=r"manifest.parquet: its content is not what"):
+        train_teachers(world.manifest, world.splits, world.embeddings, tmp_path / "t", world.teacher_params())
+
+
+def test_the_fingerprint_follows_code_parameters_and_inputs(tmp_path):
+    write(tmp_path, a="1")
+    inputs = [tmp_path / "a.txt"]
+    known = {fingerprint("pkdot.splits", PARAMS, inputs)}
+    known |= {fingerprint("pkdot.ledger", PARAMS, inputs)}
+    known |= {fingerprint("pkdot.splits", IndexParams(modality="ecg"), inputs)}
+    write(tmp_path, a="2")
+    known |= {fingerprint("pkdot.splits", PARAMS, inputs)}
+    assert len(known) == 4
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+
+    def failing():
+        with replacing(path) as beside:
+            beside.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert list(path.parent.iterdir()) == []
+    with pytest.raises(ValueError, match=r"JSON compliant"):
+        write_json(path, {"value": float("nan")})
+    assert list(path.parent.iterdir()) == []
+    path.write_text("{")
+    with pytest.raises(DataError, match=r"not valid JSON"):
+        read_json(path)
+
+
+def test_only_arrays_of_real_numbers_are_opened(tmp_path):
+    import numpy as np
+
+    good = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "good.npy", good)
+    np.testing.assert_array_equal(open_array(tmp_path / "good.npy"), good)
+    np.save(tmp_path / "none.npy", good[:0])
+    assert open_array(tmp_path / "none.npy").shape == (0, 2)
+    np.save(tmp_path / "object.npy", np.array([{"a": 1}]), allow_pickle=True)
+    np.save(tmp_path / "text.npy", np.array(["a"]))
+    np.save(tmp_path / "complex.npy", good * 1j)
+    np.save(tmp_path / "scalar.npy", np.float64(3))
+    np.savez(tmp_path / "zip.npy", good)
+    os.replace(tmp_path / "zip.npy.npz", tmp_path / "zip.npy")
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:-8])
+    (tmp_path / "head.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:20])
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "folder.npy").mkdir()
+    names = ("object", "text", "complex", "scalar", "zip", "cut", "head", "empty", "folder", "missing")
+    for name in names:
+        with pytest.raises(DataError, match=rf"{name}.npy: "):
+            open_array(tmp_path / f"{name}.npy")
