@@ -20,7 +20,7 @@ from pkdot.errors import PkdotError
 
 # Jobs call this checkout and this interpreter, whatever else is installed.
 shell.prefix(
-    f"set -euo pipefail; export PYTHONPATH={quote(workflow.basedir)}; "
+    f"set -euo pipefail; export PYTHONPATH={quote(workflow.basedir)} PKDOT_LOCK=.snakemake/pkdot.lock; "
     f'pkdot() (exec {quote(sys.executable)} -m pkdot "$@"); '
 )
 
@@ -57,3 +57,4 @@ include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/track.smk"
+include: "workflow/rules/folder.smk"

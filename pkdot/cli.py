@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from pkdot import onerun
 from pkdot.errors import ConfigError, PkdotError
 from pkdot.params import Params, sentences
 from pkdot.stages import STAGES, Stage, params_class, path_arguments
@@ -40,6 +42,8 @@ def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
     if "workers" in stage.signature():
         parser.add_argument("--workers", type=int, default=1, help="processes")
     given = vars(parser.parse_args(arguments))
+    if onerun.VARIABLE in os.environ:
+        onerun.share(Path(os.environ[onerun.VARIABLE]))
     params = _params_of(given.pop("params"), params_class(stage))
     stage.function()(**given, params=params)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 from pkdot.errors import PkdotError
 
 VARIABLE = "PKDOT_LOCK"  # tells a job where the lock lies
-HALF = ".*.partial-*"  # what a job writes before it is complete
+HALF = re.compile(r"\..+\.(partial-)?\d+")  # names of what a job writes before it is complete
 
 
 def claim(lock: Path) -> int:
@@ -67,5 +68,8 @@ def quiet(lock: Path) -> Iterator[bool]:
 def sweep(*roots: Path) -> None:
     """Remove what killed jobs left half-written; only for who has claimed the folder."""
     for root in roots:
-        for left in [*root.rglob(HALF)]:
-            shutil.rmtree(left, ignore_errors=True)
+        for left in [path for path in root.rglob(".*") if HALF.fullmatch(path.name)]:
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)

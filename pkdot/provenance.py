@@ -182,11 +182,13 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
     started = time.time()
     clock = time.monotonic()
     code = code_hash(module, params)
-    digests = {str(path): verified(path) for path in sorted(set(inputs))}
+    inputs = sorted(set(inputs))
+    digests = {str(path): verified(path) for path in inputs}
+    latest = max((path.stat().st_mtime_ns for path in inputs), default=0)
     scratch = _fresh_scratch(out, record)
     try:
         yield scratch
-        moved = _move(scratch, out)
+        moved = _move(scratch, out, latest)
         marker = next((folder / name for folder, names in moved.items() for name in names if folder == out), out)
         for folder, outputs in moved.items():
             name = f"{record}.run.json" if folder == out and record != "run" else "run.json"
@@ -210,13 +212,18 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _move(scratch: Path, out: Path) -> dict[Path, dict[str, str]]:
-    """Move files into place; return the hash of each, by folder and name."""
+def _move(scratch: Path, out: Path, latest: int) -> dict[Path, dict[str, str]]:
+    """Move files into place; return the hash of each, by folder and name.
+
+    None is dated before ``latest``, the newest input: a clock that was set back would make them look out of date.
+    """
     moved: dict[Path, dict[str, str]] = {}
     for path in sorted(path for path in scratch.rglob("*") if path.is_file()):
         target = out / path.relative_to(scratch)
         moved.setdefault(target.parent, {})[target.name] = sha256(path)
         target.parent.mkdir(parents=True, exist_ok=True)
+        if path.stat().st_mtime_ns < latest:
+            os.utime(path, ns=(latest, latest))
         os.replace(path, target)
     return moved
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
+from pkdot.onerun import quiet
 from pkdot.params import canonical
 
 ROOTS = ("data/packaged", "data/simulated", "data/processed", "results")
@@ -32,13 +33,17 @@ def remember(ledger: Path, before: dict[str, int]) -> None:
     write_json(ledger, {**known, "made": made})
 
 
-def adopt(ledger: Path, asked: Callable[[str], str | None], remove: bool) -> list[str]:
+def adopt(ledger: Path, lock: Path, asked: Callable[[str], str | None], remove: bool) -> list[str]:
     """Look at every record that no run made here, and return the outputs that do not belong to the configuration.
 
     Outputs that belong get one time of modification, so that none is older than what it was made from.
 
     Parameters
     ----------
+    ledger : Path
+        Where ``remember`` notes what was made here.
+    lock : Path
+        The lock of the folder; while a run is at work nothing is touched.
     asked : callable (marker) -> str or None
         What the job of an output would be told now (``jobs.job_params``); None where no rule makes it.
     remove : bool
@@ -46,10 +51,14 @@ def adopt(ledger: Path, asked: Callable[[str], str | None], remove: bool) -> lis
     """
     known, now = _read(ledger), records()
     foreign = {name for name, at in now.items() if known["made"].get(name) != at}
-    if not foreign:
-        return []
-    wrong = _wrong({name: _record(name) for name in now}, foreign, asked)
-    markers = sorted({_record(name)["marker"] for name in wrong if Path(_record(name)["marker"]).is_file()})
+    with quiet(lock) as alone:
+        return _adopt(ledger, known, now, foreign, asked, remove) if foreign and alone else []
+
+
+def _adopt(ledger: Path, known: dict, now: dict, foreign: set, asked: Callable, remove: bool) -> list[str]:
+    told = {name: _record(name) for name in now}
+    wrong = _wrong(told, foreign, asked)
+    markers = sorted({told[name]["marker"] for name in wrong if Path(told[name]["marker"]).is_file()})
     for marker in markers if remove else []:
         Path(marker).unlink()
     stamp = time.time_ns()

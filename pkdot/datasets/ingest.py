@@ -55,7 +55,8 @@ def ingest(out: Path, params: IngestParams) -> None:
         for part in ("path", "start", "stop", "rate", "side"):
             if f"{source}_{part}" in table:
                 manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
-    with job(__name__, out, params, record="ingest") as scratch:
+    marker = root / cls.marker
+    with job(__name__, out, params, inputs=[marker] if marker.is_file() else [], record="ingest") as scratch:
         manifest.to_parquet(scratch / "manifest.parquet", index=False)
         ledger.write(scratch / "ingest.ledger.csv")
         write_json(

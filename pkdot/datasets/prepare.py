@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from pydantic import Field
 
 from pkdot.datasets.base import DatasetChoice
 from pkdot.params import Params
+from pkdot.provenance import job
 
 
 class PrepareParams(Params):
@@ -21,4 +23,6 @@ class PrepareParams(Params):
 def prepare(out: Path, params: PrepareParams, workers: int = 1) -> None:
     """Make the root of a data set in its owners' layout; its marker is written last."""
     cls = params.dataset.family.load(params.dataset.name)
-    cls.prepare(out, params.dataset.preparation_of(params.options), workers)
+    with job(__name__, out, params) as scratch:
+        cls.prepare(out, params.dataset.preparation_of(params.options), workers)
+        shutil.copy(out / cls.marker, scratch)  # so that the record speaks of it

@@ -103,7 +103,10 @@ def _number(value: float) -> float | None:
 
 
 def summarise(manifest: Path, folds: list[Path], out: Path, params: SummaryParams) -> None:
-    """Write ``predictions.parquet``, ``metrics.csv`` (fold, seed, method, metric, value) and ``summary.json``."""
+    """Write ``predictions.parquet``, ``metrics.csv`` (fold, seed, method, metric, value) and ``summary.json``.
+
+    ``means.json`` repeats the means of the summary as metric -> method -> mean, which `dvc metrics` can compare.
+    """
     import pandas as pd
 
     samples = Samples.load(manifest)
@@ -113,7 +116,16 @@ def summarise(manifest: Path, folds: list[Path], out: Path, params: SummaryParam
         predictions.to_parquet(scratch / "predictions.parquet", index=False)
         metrics = _tidy([read_json(path) for path in folds])
         metrics.to_csv(scratch / "metrics.csv", index=False, lineterminator="\n")
-        write_json(scratch / "summary.json", _summary(predictions, metrics, samples, params))
+        summary = _summary(predictions, metrics, samples, params)
+        write_json(scratch / "summary.json", summary)
+        write_json(scratch / "means.json", _means(summary["rows"]))
+
+
+def _means(rows: list[dict]) -> dict[str, dict[str, float]]:
+    means: dict[str, dict[str, float]] = {}
+    for row in rows:
+        means.setdefault(row["metric"], {})[row["method"]] = row["mean"]
+    return means
 
 
 def _tidy(folds: list[dict]) -> pd.DataFrame:

@@ -41,6 +41,7 @@ rule summary:
         predictions=f"{RESULTS}/{{contest}}predictions.parquet",
         metrics=f"{RESULTS}/{{contest}}metrics.csv",
         summary=f"{RESULTS}/{{contest}}summary.json",
+        means=f"{RESULTS}/{{contest}}means.json",
     log:
         f"{LOGS}/{{contest}}summary.log",
     conda:

@@ -20,7 +20,7 @@ CROP = 112  # side of the owners' crops, pixels
 SOUND_RATE = 44100
 FRAME_RATES = (24.0, 25.0, 30.0, 30000 / 1001)
 EYES, EYES_APART = (56.0, 51.6), 35.2  # of a crop: the middle of the eyes, and from one to the other, pixels
-APART = 0.24  # from eye to eye, in heights of a head
+APART = 0.27  # from eye to eye, in heights of a head
 _ANNOTATIONS = "VA_Estimation_Challenge"
 _FOLDERS = ("videos", "cropped_aligned", f"{_ANNOTATIONS}/Train_Set", f"{_ANNOTATIONS}/Validation_Set")
 

@@ -60,7 +60,7 @@ def draw_manner(rng: np.random.Generator) -> Manner:
     return Manner(
         valence=float(rng.uniform(0.55, 0.95) if open_face else rng.uniform(0.1, 0.35)),
         arousal=float(rng.uniform(0.2, 0.5) if open_face else rng.uniform(0.0, 0.15)),
-        habits=float(rng.uniform(0.3, 0.8)),
+        habits=float(rng.uniform(0.2, 0.6)),
         restless=float(rng.uniform(0.6, 1.5)),
     )
 
@@ -110,14 +110,14 @@ def face_curves(
     count = len(valence)
 
     def shown(share: float, latent: np.ndarray) -> np.ndarray:
-        wander = 1 + 0.45 * smooth_noise(rng, count, 1.2 * rate)
+        wander = 1 + 0.3 * smooth_noise(rng, count, 1.2 * rate)
         return strength * share * np.clip(latent, 0, 1) * np.clip(wander, 0, 2)
 
     heat = np.clip(0.5 + 0.5 * arousal, 0, 1)
     parts = [
-        (SMILE, 1.2 * shown(manner.valence, valence)),
-        (FROWN, shown(manner.valence, -valence) * heat),
-        (SADNESS, 1.1 * shown(manner.valence, -valence) * (1 - heat)),
+        (SMILE, 2 * shown(manner.valence, valence)),
+        (FROWN, 2 * shown(manner.valence, -valence) * heat),
+        (SADNESS, 2 * shown(manner.valence, -valence) * (1 - heat)),
         (_EXCITED, shown(manner.arousal, arousal)),
         (_TIRED, shown(manner.arousal, -arousal)),
         (SPEECH, mouth),

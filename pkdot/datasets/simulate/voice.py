@@ -93,9 +93,11 @@ def speak(
     melody = (1.2 + 0.8 * np.clip(v, -1, 1)) * smooth_noise(rng, n, 25)  # a glad voice is lively
     pitch = voice.pitch * 2 ** ((6 * a + 2 * v + melody + 0.3 * smooth_noise(rng, n, 5)) / 12)
     level = 10 ** ((7 * a + 1.5 * smooth_noise(rng, n, 60)) / 20)
-    formants = _formants(rng, voice, beat) * (1 + 0.08 * v[:, None])  # a smile shortens the tract
+    formants = _formants(rng, voice, beat) * (1 + 0.1 * v[:, None])  # a smile shortens the tract
     sound = _harmonics(pitch, formants, voice.tilt + 4 * a, mouth**0.7 * level)
-    breath = np.diff(rng.standard_normal(len(sound) + 1)) * _at_samples(0.004 * speaking * level)
+    breath = np.diff(rng.standard_normal(len(sound) + 1)) * _at_samples(
+        0.006 * speaking * level * 10 ** (-0.4 * v)
+    )  # and clear
     return sound + breath, mouth
 
 

@@ -1,0 +1,85 @@
+"""One run at a time, also after kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pkdot import onerun
+from pkdot.errors import PkdotError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from pkdot import onerun
+getattr(onerun, sys.argv[1])(Path("lock"))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path, monkeypatch):
+    """Start a process that holds the lock of the folder in a given way."""
+    monkeypatch.chdir(tmp_path)
+    started = []
+
+    def start(how: str) -> subprocess.Popen:
+        process = subprocess.Popen([sys.executable, "-c", HOLD, how], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", ["claim", "share"])
+def test_a_second_run_is_refused_in_a_sentence_until_the_first_is_killed(holder, how):
+    first = holder(how)
+    with pytest.raises(PkdotError, match="is at work in this folder") as refusal:
+        onerun.claim(Path("lock"))
+    if how == "claim":
+        assert f"process {first.pid} on " in str(refusal.value)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    os.close(onerun.claim(Path("lock")))
+
+
+def test_the_jobs_of_a_run_work_beside_it(holder):
+    holder("claim")
+    os.close(onerun.share(Path("lock")))
+
+
+def test_a_refused_run_leaves_no_handle_behind(holder):
+    holder("share")
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        with pytest.raises(PkdotError):
+            onerun.claim(Path("lock"))
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_quiet_says_whether_anybody_is_at_work(holder):
+    with onerun.quiet(Path("lock")) as alone:
+        assert alone
+    holder("share")
+    with onerun.quiet(Path("lock")) as alone:
+        assert not alone
+
+
+def test_sweeping_removes_what_is_half_written_and_nothing_else(tmp_path):
+    half = [".kd.run.partial-123/seed_0/weights", "fold_0/.run.json.77"]
+    whole = ["fold_0/run.json", "fold_0/face.checkpoint.safetensors", ".gitignore", "fold_0/.hidden.txt"]
+    for name in (*half, *whole):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    onerun.sweep(tmp_path, tmp_path / "missing")
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(whole)

@@ -1,0 +1,122 @@
+"""Outputs that came from elsewhere are taken for what their records say they are."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pkdot import onerun, restored
+from pkdot.params import Params, canonical
+from pkdot.provenance import code_hash, job
+
+LEDGER, LOCK = Path("ledger.json"), Path("lock")
+MODULE = "pkdot.splits"
+SPLITS, WEIGHTS, REPORT = "data/processed/e/splits.json", "results/e/encoders/weights", "results/e/report.html"
+
+
+class Told(Params):
+    """What a job is told."""
+
+    option: int = 1
+
+
+def make(path: str, *inputs: str, option: int = 1, record: str = "run") -> None:
+    """Run a job that writes one file."""
+    with job(MODULE, Path(path).parent, Told(option=option), map(Path, inputs), record) as scratch:
+        (scratch / Path(path).name).write_text(path)
+
+
+def asked(**options: int):
+    """What each file's job would be told now: option 1, or as given by the file's name."""
+    return lambda file: canonical(
+        {"code": code_hash(MODULE, Told()), "params": {"option": options.get(Path(file).stem, 1)}}
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A chain of three files, the last of them dated first, as a restoring tool may do."""
+    monkeypatch.chdir(tmp_path)
+    make(SPLITS)
+    make(WEIGHTS, SPLITS)
+    make(REPORT, WEIGHTS, record="report")
+    for age, name in enumerate((SPLITS, WEIGHTS, REPORT)):
+        os.utime(name, (time.time() - 100 * age,) * 2)
+    return tmp_path
+
+
+def ages() -> set[int]:
+    return {Path(name).stat().st_mtime_ns for name in (SPLITS, WEIGHTS, REPORT)}
+
+
+def there() -> list[bool]:
+    return [Path(name).is_file() for name in (SPLITS, WEIGHTS, REPORT)]
+
+
+def test_what_belongs_gets_one_date_and_keeps_it(folder):
+    assert restored.adopt(LEDGER, LOCK, asked(), remove=True) == []
+    first = ages()
+    assert len(first) == 1
+    assert restored.adopt(LEDGER, LOCK, asked(), remove=True) == []
+    assert ages() == first
+
+
+def test_what_does_not_belong_goes_with_all_that_was_made_of_it(folder):
+    assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=False) == sorted([WEIGHTS, REPORT])
+    assert there() == [True, True, True]
+    restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True)
+    assert there() == [True, False, False]
+
+
+def test_what_was_adopted_is_compared_to_every_later_configuration(folder):
+    restored.adopt(LEDGER, LOCK, asked(), remove=True)
+    restored.adopt(LEDGER, LOCK, asked(report=2), remove=True)
+    assert there() == [True, True, False]
+
+
+def test_a_file_made_from_another_than_the_one_that_lies_there_goes(folder):
+    with job(MODULE, Path(SPLITS).parent, Told()) as scratch:
+        (scratch / "splits.json").write_text("another")
+    restored.adopt(LEDGER, LOCK, asked(), remove=True)
+    assert there() == [True, False, False]
+
+
+def test_what_a_run_made_here_is_left_to_the_workflow(folder):
+    restored.remember(LEDGER, {})
+    before = ages()
+    assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
+    assert there() == [True, True, True]
+    assert ages() == before
+
+
+def test_only_what_the_run_changed_counts_as_made_here(folder):
+    before = restored.records()
+    os.utime("results/e/encoders/run.json")
+    restored.remember(LEDGER, before)
+    restored.adopt(LEDGER, LOCK, asked(weights=2, splits=2), remove=True)
+    assert there() == [False, True, True]  # the workflow itself makes the weights again, and then the report
+
+
+def test_a_file_that_no_rule_makes_is_left_alone(folder):
+    assert restored.adopt(LEDGER, LOCK, lambda file: None, remove=True) == []
+    assert there() == [True, True, True]
+
+
+def test_a_record_that_is_no_json_costs_no_other_file(folder):
+    Path("results/e/encoders/run.json").write_text("{")
+    assert SPLITS not in restored.adopt(LEDGER, LOCK, asked(), remove=True)
+    assert there()[0]
+
+
+def test_while_a_run_is_at_work_nothing_is_touched(folder):
+    before = ages()
+    handle = onerun.share(LOCK)
+    try:
+        assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
+    finally:
+        os.close(handle)
+    assert there() == [True, True, True]
+    assert ages() == before
