@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
@@ -25,6 +27,22 @@ from pkdot.training.teacher import TeacherParams
 def job_params(verb: str, params: Params) -> str:
     """One sorted line of JSON: the parameters of a job and the hash of the code that it runs."""
     return canonical({"params": params.plain(), "code": code_hash(STAGES[verb].module, params)})
+
+
+def everything(e: Experiment) -> str:
+    """A hash of what all jobs of an experiment are told.
+
+    It is among what Snakemake knows of the report: a job that failed leaves neither files nor metadata, and its
+    missing files alone make nothing due again while a report of earlier code or options lies there.
+    """
+    folds, modalities = range(e.splits.fold_count), list(e.modalities)
+    told = [job_params("ingest", ingest(e)), job_params("splits", splits(e))]
+    told += [job_params("features", features(e, name, 0)) for name in modalities]
+    for number in folds:
+        told += [job_params("encoder", encoder(e, name, number)) for name in modalities]
+        told += [job_params("teachers", teachers(e, number)), job_params("fold", fold(e, number))]
+        told += [job_params("students", students(e, number, method)) for method in contestants(e)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()
 
 
 def prepare(e: Experiment) -> PrepareParams:

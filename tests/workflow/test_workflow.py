@@ -228,17 +228,27 @@ def test_a_fold_that_is_not_is_refused(checkout, finished):
     assert "Traceback (most recent call last)" not in told
 
 
-def test_a_damaged_input_stops_the_job_and_says_what_to_delete(checkout, finished):
-    """And deleting it, as told, mends it to the same bytes."""
+def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(checkout, finished):
+    """Edited code makes kd due, and a damaged teacher stops it: what was reported before must not pass for current."""
+    code = checkout / "pkdot" / "distillation" / "kd.py"
+    code.write_text(code.read_text() + "\nEDITED = 1\n")
     metrics = finished / "results" / "tiny" / "metrics.csv"
     before = metrics.read_bytes()
-    path = finished / "results" / "tiny" / "teachers" / "fold_0" / "seed_0" / "teacher" / "outputs.npy"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
-    told = run(checkout, finished, TARGET, "--forcerun", "students", check=False)
+    damaged = [
+        finished / "results" / "tiny" / "teachers" / f"fold_{fold}" / "seed_0" / "teacher" / "outputs.npy"
+        for fold in (0, 1)
+    ]
+    for path in damaged:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    told = run(checkout, finished, check=False)
     assert "it was damaged or replaced" in told
-    (named,) = set(re.findall(r"Delete (\S+) and run again", told))
-    (finished / named).unlink()
+    named = set(re.findall(r"Delete (\S+) and run again", told))
+    assert planned(checkout, finished)["students"] == 2
+    assert len(named) == 2
+    for name in named:
+        (finished / name).unlink()
     run(checkout, finished)
-    verified(path)
+    for path in damaged:
+        verified(path)
     assert metrics.read_bytes() == before
     assert planned(checkout, finished) == {}

@@ -48,13 +48,6 @@ def by_modality(pattern):
     )
 
 
-def by_seed(pattern):
-    """A function of the wildcards: one file a seed."""
-    return lambda wildcards: expand(
-        pattern, seed=experiment(wildcards.experiment).seeds, **wildcards
-    )
-
-
 def maker_of(root):
     """The experiment whose data the project makes itself in this root."""
     for path in sorted(Path("config").glob("*.yaml")):

@@ -118,8 +118,8 @@ def face_curves(
         (SMILE, 2 * shown(manner.valence, valence)),
         (FROWN, 2 * shown(manner.valence, -valence) * heat),
         (SADNESS, 2 * shown(manner.valence, -valence) * (1 - heat)),
-        (_EXCITED, shown(manner.arousal, arousal)),
-        (_TIRED, shown(manner.arousal, -arousal)),
+        (_EXCITED, 2 * shown(manner.arousal, arousal)),
+        (_TIRED, 2 * shown(manner.arousal, -arousal)),
         (SPEECH, mouth),
         (BLINK, blinks(rng, np.arange(count) / rate)),
     ]
