@@ -11,7 +11,7 @@ report: $(READY)
 	$(BIN)/snakemake --cores $(CORES) results/biovid/report.html
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -31,6 +32,21 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"pkdot {verb}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        reason = _of_the_machine(error)
+        if reason is None:
+            raise
+        sys.exit(f"pkdot {verb}: {reason} What is complete is kept.")
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """A sentence for a failure that no code can mend; libraries that write in C tell of it in words alone."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
+        return "no space is left on the disk. Free some and run again."
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{error.filename}: {os.strerror(number)}. Change its permissions and run again."
+    return None
 
 
 def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:

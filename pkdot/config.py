@@ -152,7 +152,7 @@ class Experiment(Params):
         for role in ("prevalent", "privileged"):
             if role not in {modality.role for modality in value.values()}:
                 raise ConfigError(f"no modality has the role {role}; distillation needs both")
-        return value
+        return dict(sorted(value.items()))  # one order, whatever way the configuration took
 
     @field_validator("overrides")
     @classmethod

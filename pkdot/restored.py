@@ -34,7 +34,7 @@ def remember(ledger: Path, before: dict[str, int]) -> None:
 
 
 def adopt(ledger: Path, lock: Path, asked: Callable[[str], str | None], remove: bool) -> list[str]:
-    """Look at every record that no run made here, and return the outputs that do not belong to the configuration.
+    """Look at every record that no run made here; return what does not belong to the configuration, a file a job.
 
     Outputs that belong get one time of modification, so that none is older than what it was made from.
 
@@ -59,8 +59,9 @@ def _adopt(ledger: Path, known: dict, now: dict, foreign: set, asked: Callable, 
     told = {name: _record(name) for name in now}
     wrong = _wrong(told, foreign, asked)
     markers = sorted({told[name]["marker"] for name in wrong if Path(told[name]["marker"]).is_file()})
-    for marker in markers if remove else []:
-        Path(marker).unlink()
+    for name in wrong if remove else ():
+        for file in told[name]["outputs"]:
+            Path(name).with_name(file).unlink(missing_ok=True)
     stamp = time.time_ns()
     for name in foreign - wrong:
         if known["adopted"].get(name) != now[name]:

@@ -22,61 +22,56 @@ from pkdot.training.teacher import train_teachers
 
 PARAMS = IndexParams(modality="eda")
 
+EDITS = [
+    ("distillation/kd.py", {"kd"}),  # a plug-in by its name
+    ("fusion/gated_cross_attention.py", {"kd", "feature_mse", "teachers"}),
+    ("training/student.py", {"kd", "feature_mse"}),
+    ("training/fold.py", {"kd", "feature_mse", "teachers"}),  # imported inside a function
+    ("tasks.py", {"kd", "feature_mse", "teachers"}),  # imported by an import
+    ("encoders/cnn1d.py", set()),
+    ("evaluation/evaluate.py", set()),
+    ("distillation/sp.py", set()),
+]
 HASHES = """
-import sys, json
-from pkdot.provenance import code_hash
-import pkdot
-assert pkdot.__file__.startswith(sys.argv[1]), pkdot.__file__
-sys.path.insert(0, sys.argv[2])
-from synthetic import World
+import json, sys
 from pathlib import Path
-world = World(Path(sys.argv[3]))
-students = {name: code_hash("pkdot.training.student", world.student_params(name)) for name in ("kd", "feature_mse")}
-print(json.dumps({**students, "teachers": code_hash("pkdot.training.teacher", world.teacher_params())}))
+from pkdot import provenance
+package = Path(provenance.__file__).parent
+assert package.parent == Path.cwd()
+sys.path.insert(0, sys.argv[1])
+from synthetic import World
+world = World(Path("world"))
+def hashes():
+    for cached in (provenance._source, provenance._source_hash, provenance._imports):
+        cached.cache_clear()  # a job is a process of its own
+    told = {name: world.student_params(name) for name in ("kd", "feature_mse")}
+    students = {name: provenance.code_hash("pkdot.training.student", params) for name, params in told.items()}
+    return {**students, "teachers": provenance.code_hash("pkdot.training.teacher", world.teacher_params())}
+plain, met = hashes(), {}
+for name in sys.argv[2:]:
+    path = package / name
+    text = path.read_text()
+    path.write_text(text + "\\nEDITED = 1\\n")
+    met[name] = [job for job, value in hashes().items() if value != plain[job]]
+    path.write_text(text)
+assert hashes() == plain
+print(json.dumps(met))
 """
 
 
 @pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A copy of the package; a function that edits files in it and tells which jobs' hashes that changes."""
+def met(tmp_path_factory):
+    """Edits of files in a copy of the package -> the jobs whose hash they change."""
     root = tmp_path_factory.mktemp("checkout")
     shutil.copytree(REPO / "pkdot", root / "pkdot", ignore=shutil.ignore_patterns("__pycache__"))
+    line = [sys.executable, "-c", HASHES, str(REPO / "tests"), *(name for name, _ in EDITS)]
     env = {**os.environ, "PYTHONPATH": str(root)}
-    arguments = [sys.executable, "-c", HASHES, str(root), str(REPO / "tests"), str(root / "world")]
-
-    def hashes():
-        return json.loads(subprocess.run(arguments, env=env, cwd=root, capture_output=True, check=True).stdout)
-
-    plain = hashes()
-
-    def edited(name):
-        path = root / "pkdot" / name
-        text = path.read_text()
-        path.write_text(text + "\nEDITED = 1\n")
-        try:
-            now = hashes()
-        finally:
-            path.write_text(text)
-        return {job for job in plain if now[job] != plain[job]}
-
-    return edited
+    return json.loads(subprocess.run(line, env=env, cwd=root, capture_output=True, check=True).stdout)
 
 
-@pytest.mark.parametrize(
-    ("name", "jobs"),
-    [
-        ("distillation/kd.py", {"kd"}),  # a plug-in by its name
-        ("fusion/gated_cross_attention.py", {"kd", "feature_mse", "teachers"}),
-        ("training/student.py", {"kd", "feature_mse"}),
-        ("training/fold.py", {"kd", "feature_mse", "teachers"}),  # imported inside a function
-        ("tasks.py", {"kd", "feature_mse", "teachers"}),  # imported by an import
-        ("encoders/cnn1d.py", set()),
-        ("evaluation/evaluate.py", set()),
-        ("distillation/sp.py", set()),
-    ],
-)
-def test_the_hash_of_a_job_changes_with_the_code_that_it_runs_and_no_other(checkout, name, jobs):
-    assert checkout(name) == jobs
+@pytest.mark.parametrize(("name", "jobs"), EDITS)
+def test_the_hash_of_a_job_changes_with_the_code_that_it_runs_and_no_other(met, name, jobs):
+    assert set(met[name]) == jobs
 
 
 def test_the_hash_follows_the_plug_ins_that_the_parameters_name():

@@ -43,6 +43,11 @@ class Arrays(Dataset):
     title = "a table of arrays"
     sources = ()
     Options = ArraysOptions
+    listing = "recordings.csv"
+
+    def __init__(self, root: Path, options: ArraysOptions):
+        super().__init__(root, options)
+        self.title = options.title
 
     @classmethod
     def sources_of(cls, options: ArraysOptions) -> tuple[str, ...]:
@@ -51,17 +56,13 @@ class Arrays(Dataset):
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}
 
-    def __init__(self, root: Path, options: ArraysOptions):
-        super().__init__(root, options)
-        self.title = options.title
-
     def read(self, ledger: Ledger) -> pd.DataFrame:
         table = self._recordings()
         seen: set[str] = set()
         rows = []
         for number, recording in enumerate(table.to_dict("records")):
             name = recording["recording_id"]
-            where = f"{self.root / 'recordings.csv'}, row {number + 2}"
+            where = f"{self.root / self.listing}, row {number + 2}"
             try:
                 if name in seen:
                     raise DataError(f"{where}: the recording_id '{name}' was used before")
@@ -72,7 +73,7 @@ class Arrays(Dataset):
         return pd.DataFrame(rows)
 
     def _recordings(self) -> pd.DataFrame:
-        path = self.root / "recordings.csv"
+        path = self.root / self.listing
         if not path.is_file():
             raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
         try:

@@ -54,11 +54,14 @@ class Dataset(ABC):
         Options of ``prepare``, where the project can make the root itself: stand-in data, or data from a package.
     marker : str
         The file in the root that ``prepare`` writes last.
+    listing : str
+        The file in the root that names all samples, where there is one; ingestion runs again when it changes.
     """
 
     Options: ClassVar[type[Params]]
     Preparation: ClassVar[type[Params] | None] = None
     marker: ClassVar[str] = MARKER
+    listing: ClassVar[str] = ""
     name: ClassVar[str]
     title: ClassVar[str]
     sources: ClassVar[tuple[str, ...]]

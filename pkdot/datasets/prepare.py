@@ -23,6 +23,7 @@ class PrepareParams(Params):
 def prepare(out: Path, params: PrepareParams, workers: int = 1) -> None:
     """Make the root of a data set in its owners' layout; its marker is written last."""
     cls = params.dataset.family.load(params.dataset.name)
+    preparation = params.dataset.preparation_of(params.options)
     with job(__name__, out, params) as scratch:
-        cls.prepare(out, params.dataset.preparation_of(params.options), workers)
+        cls.prepare(out, preparation, workers)
         shutil.copy(out / cls.marker, scratch)  # so that the record speaks of it

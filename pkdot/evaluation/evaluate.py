@@ -173,6 +173,8 @@ class _Contest:
         from pkdot.evaluation.metrics import Metrics
         from pkdot.evaluation.statistics import bootstrap_weights
 
+        # people of one video are not independent: those who stay together in the splits are drawn together
+        predictions = predictions.assign(subject_id=predictions["group_id"])
         subjects = sorted(predictions["subject_id"].unique())
         weights = bootstrap_weights(len(subjects), params.evaluation.bootstrap, params.evaluation.seed)
         self.seed, self.subjects = params.evaluation.seed, len(subjects)

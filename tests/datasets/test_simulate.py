@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,18 +15,8 @@ from pkdot.datasets.simulate.raster import draw, lay_over
 from pkdot.datasets.simulate.root import MARKER, UNFINISHED
 from pkdot.errors import DataError
 
-CACHE = Path(__file__).parents[2] / "data" / "simulated" / ".cache"
 TINY = BiovidSimulation(subjects=2, clips=1, seed=7)
 TIME = np.arange(138) / 25
-
-
-@pytest.fixture(scope="session")
-def model_cache():
-    """The built human model, shared by all runs of the tests: building it takes most of a minute."""
-    from pkdot.datasets.simulate.heads import build_head_model
-
-    build_head_model(CACHE)
-    return CACHE
 
 
 @pytest.fixture(scope="session")

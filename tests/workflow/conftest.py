@@ -16,6 +16,7 @@ from synthetic import REPO, arrays_config, make_arrays, write_config
 NAMES = (
     "pkdot",
     "workflow",
+    "profiles",
     ".dvc/plots",
     ".dvc/config",
     ".dvcignore",

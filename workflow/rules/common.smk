@@ -57,10 +57,10 @@ def maker_of(root):
 
 
 def marker_of_root(wildcards):
-    """The marker of data that the project makes itself; nothing for a user's own copy."""
+    """The marker of data that the project makes itself, or the listing of a user's own copy, if it has one."""
     dataset = experiment(wildcards.experiment).dataset
-    return (
-        [f"{dataset.root}/{datasets.load(dataset.name).marker}"]
-        if dataset.is_prepared
-        else []
-    )
+    kind = datasets.load(dataset.name)
+    if dataset.is_prepared:
+        return [f"{dataset.root}/{kind.marker}"]
+    listing = Path(dataset.root, kind.listing)
+    return [str(listing)] if listing.is_file() else []

@@ -1,18 +1,12 @@
 """Everything in one HTML file."""
 
-# How the pages look is no module, so its files are inputs.
-LOOKS = sorted(
-    path
-    for kind in ("html", "css")
-    for path in Path(workflow.basedir, "pkdot", "reporting").glob(f"*.{kind}")
-)
-
 from pkdot.files import sha256
 
-# A hash and not an input, so that results may be moved or restored in another checkout.
+# How the pages look is no module. A hash and not an input, so that results may be moved to another checkout.
 LOOKS = [
-    sha256(Path(workflow.basedir, "pkdot", "reporting", name))
-    for name in ("template.html", "style.css")
+    sha256(path)
+    for kind in ("html", "css")
+    for path in sorted(Path(workflow.basedir, "pkdot", "reporting").glob(f"*.{kind}"))
 ]
 
 
@@ -38,6 +32,38 @@ rule report:
         ),
         summary=f"{RESULTS}/summary.json",
     output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{LOGS}/report.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        cfg=job_params("report", "experiment"),
+        below=lambda wildcards: jobs.everything(experiment(wildcards.experiment)),
+        looks=LOOKS,
+        processed=lambda wildcards, input: Path(input.ledger).parent,
+        results=lambda wildcards, input: Path(input.summary).parent,
+    shell:
+        "pkdot report --processed {params.processed} --results {params.results} --out $(dirname {output})"
+        " --params {params.cfg:q} 2> {log}"
+
+
+rule ablation:
+    """Set the variants of a method side by side."""
+    input:
+        summary=f"{RESULTS}/ablation/summary.json",
+        protocols=lambda wildcards: expand(
+            f"{RESULTS}/summary.json",
+            experiment=[
+                wildcards.experiment,
+                *experiment(wildcards.experiment).protocols,
+            ],
+        ),
+    output:
         f"{RESULTS}/ablation.html",
     log:
         f"{LOGS}/ablation.log",
@@ -49,6 +75,7 @@ rule report:
         runtime=10,
     params:
         cfg=job_params("ablation", "experiment"),
+        looks=LOOKS,
     shell:
         "pkdot ablation --summary {input.summary} --protocols {input.protocols} --out $(dirname {output})"
         " --params {params.cfg:q} 2> {log}"

@@ -28,8 +28,8 @@ _FOLDERS = ("videos", "cropped_aligned", f"{_ANNOTATIONS}/Train_Set", f"{_ANNOTA
 class AffWild2Simulation(Params):
     """How much of Aff-Wild2 to simulate, and how clearly emotion shows."""
 
-    videos: int = Field(36, ge=4, le=999, description="number of videos; every sixth shows two people")
-    seconds: float = Field(20.0, ge=2, le=600, description="mean length of a video")
+    videos: int = Field(96, ge=4, le=999, description="number of videos; every sixth shows two people")
+    seconds: float = Field(9.0, ge=2, le=600, description="mean length of a video")
     seed: int = Field(0, ge=0, description="seed of everything that is drawn")
     width: int = Field(256, ge=128, le=1920, multiple_of=2, description="width of the video in pixels")
     height: int = Field(192, ge=96, le=1080, multiple_of=2, description="height of the video in pixels")

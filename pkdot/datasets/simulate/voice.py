@@ -95,9 +95,8 @@ def speak(
     level = 10 ** ((7 * a + 1.5 * smooth_noise(rng, n, 60)) / 20)
     formants = _formants(rng, voice, beat) * (1 + 0.1 * v[:, None])  # a smile shortens the tract
     sound = _harmonics(pitch, formants, voice.tilt + 4 * a, mouth**0.7 * level)
-    breath = np.diff(rng.standard_normal(len(sound) + 1)) * _at_samples(
-        0.006 * speaking * level * 10 ** (-0.4 * v)
-    )  # and clear
+    clear = 10 ** (0.4 * v)  # a sad voice is breathy
+    breath = np.diff(rng.standard_normal(len(sound) + 1)) * _at_samples(0.003 * speaking * level / clear)
     return sound + breath, mouth
 
 
