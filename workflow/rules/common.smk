@@ -1,5 +1,11 @@
 """What the rules share: the experiment of a wildcard, its folds, its files."""
 
+import re
+from types import SimpleNamespace
+
+from snakemake.io import regex_from_filepattern
+
+
 @cache
 def experiment(name):
     """The experiment that config/<name>.yaml describes."""
@@ -64,3 +70,21 @@ def marker_of_root(wildcards):
         return [f"{dataset.root}/{kind.marker}"]
     listing = Path(dataset.root, kind.listing)
     return [str(listing)] if listing.is_file() else []
+
+
+GONE = (
+    WorkflowError,
+    KeyError,
+)  # an experiment, a modality or a method that is no more
+
+
+def asked_of(file):
+    """What the job that makes a file would be told now; None where no rule makes it."""
+    for rule in workflow.rules:
+        for pattern in rule.output if "cfg" in rule.params.keys() else ():
+            match = re.fullmatch(regex_from_filepattern(str(pattern)), file)
+            if match:
+                try:
+                    return rule.params.cfg(SimpleNamespace(**match.groupdict()))
+                except GONE:
+                    return None

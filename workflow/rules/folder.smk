@@ -1,31 +1,11 @@
 """The working folder: one run at a time in it, and outputs that came from elsewhere."""
 
 import re
-from types import SimpleNamespace
-
-from snakemake.io import regex_from_filepattern
 
 from pkdot import onerun, restored
 
 LOCK = Path(".snakemake/pkdot.lock")
 LEDGER = Path(".snakemake/pkdot.json")
-GONE = (
-    WorkflowError,
-    KeyError,
-)  # an experiment, a modality or a method that is no more
-
-
-def asked_of(file):
-    """What the job that makes a file would be told now; None where no rule makes it."""
-    for rule in workflow.rules:
-        for pattern in rule.output if "cfg" in rule.params.keys() else ():
-            match = re.fullmatch(regex_from_filepattern(str(pattern)), file)
-            if match:
-                try:
-                    return rule.params.cfg(SimpleNamespace(**match.groupdict()))
-                except GONE:
-                    return None
-
 
 if workflow.is_main_process:
     LOCK.parent.mkdir(exist_ok=True)
