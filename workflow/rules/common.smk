@@ -80,11 +80,11 @@ GONE = (
 
 def asked_of(file):
     """What the job that makes a file would be told now; None where no rule makes it."""
-    for rule in workflow.rules:
-        for pattern in rule.output if "cfg" in rule.params.keys() else ():
+    for maker in workflow.rules:
+        for pattern in maker.output if "cfg" in maker.params.keys() else ():
             match = re.fullmatch(regex_from_filepattern(str(pattern)), file)
             if match:
                 try:
-                    return rule.params.cfg(SimpleNamespace(**match.groupdict()))
+                    return maker.params.cfg(SimpleNamespace(**match.groupdict()))
                 except GONE:
                     return None
