@@ -128,4 +128,5 @@ def _newton(kernel: Tensor, u: Tensor, v: Tensor, share: float) -> Tensor:
 
 
 def largest_error(sums: Tensor) -> float:
+    """Largest distance of scaled marginal sums from 1, what the tolerance is compared to."""
     return (sums - 1).abs_().amax().item()

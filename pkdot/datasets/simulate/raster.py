@@ -7,7 +7,9 @@ from numba import njit
 
 
 @njit(fastmath=False)
-def shade(points, faces, light, ambient, gloss):
+def shade(
+    points: np.ndarray, faces: np.ndarray, light: np.ndarray, ambient: float, gloss: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Brightness of each vertex: ambient, wrapped diffuse light and a soft highlight.
 
     Parameters
@@ -52,7 +54,16 @@ def shade(points, faces, light, ambient, gloss):
 
 
 @njit(fastmath=False)
-def draw(points, faces, atlas, texture, diffuse, specular, picture, depth):
+def draw(
+    points: np.ndarray,
+    faces: np.ndarray,
+    atlas: np.ndarray,
+    texture: np.ndarray,
+    diffuse: np.ndarray,
+    specular: np.ndarray,
+    picture: np.ndarray,
+    depth: np.ndarray,
+) -> None:
     """Draw the triangles that face the camera, the nearest one at each pixel.
 
     Parameters
@@ -116,7 +127,7 @@ def draw(points, faces, atlas, texture, diffuse, specular, picture, depth):
 
 
 @njit(fastmath=False)
-def lay_over(layer, behind, tint):
+def lay_over(layer: np.ndarray, behind: np.ndarray, tint: np.ndarray) -> np.ndarray:
     """Halve a drawn layer, which smooths its edges, and lay it over a background.
 
     Parameters
