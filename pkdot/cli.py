@@ -58,8 +58,8 @@ def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
     if "workers" in stage.signature():
         parser.add_argument("--workers", type=int, default=1, help="processes")
     given = vars(parser.parse_args(arguments))
-    if onerun.VARIABLE in os.environ:
-        onerun.share(Path(os.environ[onerun.VARIABLE]))
+    if onerun.LOCK in os.environ:
+        onerun.share(Path(os.environ[onerun.LOCK]), os.environ.get(onerun.RUN))
     params = _params_of(given.pop("params"), params_class(stage))
     stage.function()(**given, params=params)
 

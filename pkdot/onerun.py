@@ -18,8 +18,13 @@ from pathlib import Path
 
 from pkdot.errors import PkdotError
 
-VARIABLE = "PKDOT_LOCK"  # tells a job where the lock lies
+LOCK, RUN = "PKDOT_LOCK", "PKDOT_RUN"  # what tells a job where the lock lies, and which run it belongs to
 HALF = re.compile(r"\..+\.(partial-)?\d+")  # names of what a job writes before it is complete
+
+
+def this_run() -> str:
+    """How a run is called: its process and its machine."""
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def claim(lock: Path) -> int:
@@ -33,23 +38,38 @@ def claim(lock: Path) -> int:
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.pwrite(handle, f"{os.getpid()} on {socket.gethostname()}".ljust(80).encode(), 0)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, this_run().encode(), 0)
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(handle, 80, 0).decode(errors="replace").strip()
+        holder = _holder(handle)
         os.close(handle)
         raise PkdotError(
-            f"{lock.parent.absolute().parent}: snakemake (process {holder}) or a job that it left behind is at work "
-            "in this folder. Wait until it has ended, or end it."
+            f"{lock.parent.absolute().parent}: snakemake ({holder}) or a job that it left behind is at work in this "
+            "folder. Wait until it has ended, or end it."
         ) from None
     return handle
 
 
-def share(lock: Path) -> int:
-    """Take part in the run of the folder, as its jobs do, until this process ends."""
+def share(lock: Path, run: str | None = None) -> int:
+    """Take part in a run, as its jobs do, until this process ends; return the handle of the lock.
+
+    Raises
+    ------
+    PkdotError
+        The run was killed before this job began, and another has taken the folder.
+    """
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     fcntl.flock(handle, fcntl.LOCK_SH)
+    if run and run != _holder(handle):
+        os.close(handle)
+        raise PkdotError(f"the run that started this job ({run}) is no more, and another has taken its place")
     return handle
+
+
+def _holder(handle: int) -> str:
+    """The run that claimed the folder last."""
+    return os.pread(handle, 300, 0).decode(errors="replace")
 
 
 @contextmanager

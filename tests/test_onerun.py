@@ -47,7 +47,7 @@ def test_a_second_run_is_refused_in_a_sentence_until_the_first_is_killed(holder,
     with pytest.raises(PkdotError, match="is at work in this folder") as refusal:
         onerun.claim(Path("lock"))
     if how == "claim":
-        assert f"process {first.pid} on " in str(refusal.value)
+        assert f"(process {first.pid} on " in str(refusal.value)
     first.send_signal(signal.SIGKILL)
     first.wait()
     os.close(onerun.claim(Path("lock")))
@@ -56,6 +56,18 @@ def test_a_second_run_is_refused_in_a_sentence_until_the_first_is_killed(holder,
 def test_the_jobs_of_a_run_work_beside_it(holder):
     holder("claim")
     os.close(onerun.share(Path("lock")))
+
+
+def test_a_job_that_begins_after_its_run_was_killed_does_no_harm(holder):
+    first = holder("claim")
+    run = Path("lock").read_text()
+    assert run.startswith(f"process {first.pid} on ")
+    os.close(onerun.share(Path("lock"), run))
+    first.kill()
+    first.wait()
+    holder("claim")
+    with pytest.raises(PkdotError, match="is no more"):
+        onerun.share(Path("lock"), run)
 
 
 def test_a_refused_run_leaves_no_handle_behind(holder):

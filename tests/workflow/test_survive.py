@@ -76,6 +76,14 @@ def jobs_at_work(run: Run) -> list[psutil.Process]:
         return []
 
 
+def holds_the_lock(process: psutil.Process) -> bool:
+    """Whether a job has begun, as its run can see."""
+    try:
+        return any(file.path.endswith("pkdot.lock") for file in process.open_files())
+    except psutil.NoSuchProcess:
+        return False
+
+
 def left_behind(folder: Path) -> list[str]:
     """Half-written files, checkpoints, locks and marks of incomplete files."""
     hidden = [path for root in ("data", "results") for path in (folder / root).rglob(".*")]
@@ -147,7 +155,7 @@ def test_two_at_once_in_a_folder(finished):
 def test_jobs_that_outlive_their_workflow_keep_the_next_one_out(finished, reproduced):
     undo(finished, "teachers", "students")
     first = Run(finished)
-    assert first.wait_for(lambda: jobs_at_work(first))
+    assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
     orphans = jobs_at_work(first)
     for orphan in orphans:
         orphan.suspend()

@@ -55,11 +55,22 @@ def by_modality(pattern):
 
 
 def maker_of(root):
-    """The experiment whose data the project makes itself in this root."""
-    for path in sorted(Path("config").glob("*.yaml")):
-        if root in path.read_text() and experiment(path.stem).dataset.root == root:
-            return experiment(path.stem)
-    raise WorkflowError(f"{root}: no file in config/ has this as its dataset.root.")
+    """The experiment whose data the project makes itself in this root; all that share it must want the same data."""
+    named = [
+        path.stem
+        for path in sorted(Path("config").glob("*.yaml"))
+        if root in path.read_text()
+    ]
+    makers = [name for name in named if experiment(name).dataset.root == root]
+    if not makers:
+        raise WorkflowError(f"{root}: no file in config/ has this as its dataset.root.")
+    for other in makers[1:]:
+        if jobs.prepare(experiment(other)) != jobs.prepare(experiment(makers[0])):
+            raise WorkflowError(
+                f"config/{other}.yaml and config/{makers[0]}.yaml share {root}, but want it prepared differently. "
+                "Make dataset.prepare the same, or give one of them a root of its own."
+            )
+    return experiment(makers[0])
 
 
 def marker_of_root(wildcards):

@@ -1,5 +1,6 @@
 """The working folder: one run at a time in it, and outputs that came from elsewhere."""
 
+import os
 import re
 
 from pkdot import onerun, restored
@@ -8,6 +9,7 @@ LOCK = Path(".snakemake/pkdot.lock")
 LEDGER = Path(".snakemake/pkdot.json")
 
 if workflow.is_main_process:
+    os.environ[onerun.RUN] = onerun.this_run()
     LOCK.parent.mkdir(exist_ok=True)
     dry = any(re.fullmatch(r"-[a-z]*n[a-z]*|--dry-?run", word) for word in sys.argv)
     for file in restored.adopt(LEDGER, LOCK, asked_of, remove=not dry):
