@@ -15,9 +15,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pkdot.errors import ConfigError, DataError
+from pkdot.errors import DataError
 from pkdot.files import replacing
 from pkdot.params import Params
+from pkdot.training.devices import device_of
+from pkdot.training.optimiser import AdamW
 
 
 class ComputeParams(Params):
@@ -45,11 +47,7 @@ def prepare(params: ComputeParams) -> torch.device:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(params.threads)
     torch.use_deterministic_algorithms(True)
-    if params.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if params.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("compute.device is cuda, but this machine has no GPU that torch can use; set it to auto.")
-    return torch.device(params.device)
+    return torch.device(device_of(params.device))
 
 
 def seed_of(*parts: int) -> int:
@@ -96,10 +94,9 @@ def fit(
         No epoch had a finite loss and score.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, params.learning_rate, weight_decay=params.weight_decay, fused=True)
     steps = max(1, len(rows) // params.batch_size)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: _cosine((s + 0.5) / (steps * params.epochs)))
-    keeper = _Keeper(module, optimiser, schedule, checkpoint)
+    optimiser = AdamW(trained, params.learning_rate, params.weight_decay, steps * params.epochs)
+    keeper = _Keeper(module, optimiser, checkpoint)
     history = keeper.resume()
     for epoch in range(len(history), params.epochs):
         torch.manual_seed(seed_of(seed, epoch))
@@ -108,18 +105,17 @@ def fit(
         module.train()
         total = 0.0
         for batch in np.array_split(order, steps):
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.zero_grad()
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 loss = step(batch, generator)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
+            rate = optimiser.rate
             optimiser.step()
-            schedule.step()
             total += float(loss.detach())
         module.eval()
         with torch.no_grad():
             first, second = score()
-        rate = optimiser.param_groups[0]["lr"]
         history.append({"epoch": epoch, "loss": total / steps, "score": first, "tie": second, "learning_rate": rate})
         keeper.keep(history)
     return keeper.finish(history)
@@ -131,16 +127,11 @@ def best_of(history: list[dict]) -> dict | None:
     return max(reversed(finite), key=lambda entry: (entry["score"], entry["tie"]), default=None)
 
 
-def _cosine(progress: float) -> float:
-    """Warm up over the first tenth, then fall to zero along a cosine."""
-    return progress / 0.1 if progress < 0.1 else 0.5 * (1 + np.cos(np.pi * min(1.0, (progress - 0.1) / 0.9)))
-
-
 class _Keeper:
     """Keeps the best weights, and all that an interrupted training needs to go on, as safetensors."""
 
-    def __init__(self, module, optimiser, schedule, checkpoint: Path | None):
-        self.module, self.optimiser, self.schedule, self.checkpoint = module, optimiser, schedule, checkpoint
+    def __init__(self, module: nn.Module, optimiser: AdamW, checkpoint: Path | None):
+        self.module, self.optimiser, self.checkpoint = module, optimiser, checkpoint
         self.best: dict[str, Tensor] = {}
 
     def keep(self, history: list[dict]) -> None:
@@ -160,8 +151,7 @@ class _Keeper:
     def _save(self, history: list[dict]) -> None:
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
-        for number, state in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser.{number}.{k}": torch.as_tensor(v) for k, v in state.items()}
+        tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.state().items()}
         tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
         with replacing(self.checkpoint) as beside:
             save_file(tensors, beside, metadata={"history": json.dumps(history)})
@@ -178,15 +168,7 @@ class _Keeper:
             return []  # torn by a full disk or the like: training starts again
         self.module.load_state_dict(_under("module.", tensors))
         self.best = _under("best.", tensors)
-        states: dict[int, dict[str, Tensor]] = {}
-        for name, value in _under("optimiser.", tensors).items():
-            number, _, key = name.partition(".")
-            states.setdefault(int(number), {})[key] = value
-        self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": states})
-        steps = int(next(iter(states.values()))["step"])
-        self.schedule.last_epoch = steps
-        for group, rate in zip(self.optimiser.param_groups, [history[-1]["learning_rate"]], strict=True):
-            group["lr"] = rate
+        self.optimiser.load(_under("optimiser.", tensors))
         return history
 
 

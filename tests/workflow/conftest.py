@@ -39,10 +39,10 @@ def checkout(folder: Path) -> Path:
     for name in NAMES:
         source, target = REPO / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
+        if source.is_dir() and not source.is_symlink():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
-            shutil.copy(source, target)
+            shutil.copy(source, target, follow_symlinks=False)
     make_arrays(folder / RAW, subjects=4, seconds=3)
     write_config(folder / "config" / "tiny.yaml", tiny_config())
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]

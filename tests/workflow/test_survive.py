@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -84,6 +86,18 @@ def holds_the_lock(process: psutil.Process) -> bool:
         return False
 
 
+@contextmanager
+def held(processes: list[psutil.Process]) -> Iterator[None]:
+    """Keep these processes from going on until the block ends."""
+    for process in processes:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.resume()
+
+
 def left_behind(folder: Path) -> list[str]:
     """Half-written files, checkpoints, locks and marks of incomplete files."""
     hidden = [path for root in ("data", "results") for path in (folder / root).rglob(".*")]
@@ -140,10 +154,11 @@ def test_killed_at_twenty_random_moments(reproduced, tmp_path):
 
 
 def test_two_at_once_in_a_folder(finished):
-    undo(finished)
+    undo(finished, "students")
     first = Run(finished)
-    assert first.wait_for(lambda: jobs_at_work(first))
-    said = snakemake(finished, check=False)
+    assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
+    with held(jobs_at_work(first)):
+        said = snakemake(finished, check=False)
     assert f"snakemake (process {first.process.pid} on " in said
     assert "Wait until it has ended, or end it." in said
     assert "Traceback" not in said
@@ -157,16 +172,11 @@ def test_jobs_that_outlive_their_workflow_keep_the_next_one_out(finished, reprod
     first = Run(finished)
     assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
     orphans = jobs_at_work(first)
-    for orphan in orphans:
-        orphan.suspend()
-    first.process.send_signal(signal.SIGKILL)
-    first.process.wait()
-    try:
+    with held(orphans):
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
         assert "or a job that it left behind is at work in this folder" in snakemake(finished, check=False)
-    finally:
-        for orphan in orphans:
-            orphan.resume()
-        psutil.wait_procs(orphans)
+    psutil.wait_procs(orphans)
     snakemake(finished)
     check_whole(finished, reproduced)
 
@@ -194,7 +204,8 @@ def mounted(tmp_path):
     def mount(point: Path, *words: str) -> None:
         point.mkdir(exist_ok=True)
         subprocess.run(["mount", *words, str(point)], check=True)
-        points.append(point)
+        if point not in points:  # else it was a remount
+            points.append(point)
 
     yield mount
     for point in reversed(points):

@@ -38,6 +38,11 @@ def job_params(verb, *names):
     return params
 
 
+def compute_threads(wildcards):
+    """CPU threads of a training."""
+    return experiment(wildcards.experiment).compute.threads
+
+
 def by_fold(pattern):
     """A function of the wildcards: one file a fold."""
     return lambda wildcards: expand(

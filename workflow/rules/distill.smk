@@ -16,7 +16,7 @@ rule students:
         f"{LOGS}/benchmark/students/{{fold}}-{{method}}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: compute_threads
     resources:
         mem_mb=2000,
         runtime=120,

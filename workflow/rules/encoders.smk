@@ -18,7 +18,7 @@ rule encoder:
         f"{LOGS}/benchmark/encoder/{{fold}}-{{modality}}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: compute_threads
     resources:
         mem_mb=4000,
         runtime=480,

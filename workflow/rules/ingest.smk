@@ -12,7 +12,7 @@ rule prepare:
         marker=r"[A-Z]+\.md",
     conda:
         "../../environment.yml"
-    threads: workflow.cores
+    threads: 8
     resources:
         mem_mb=3000,
         runtime=60,

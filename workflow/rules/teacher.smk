@@ -15,7 +15,7 @@ rule teachers:
         f"{LOGS}/benchmark/teachers/{{fold}}.tsv"
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: compute_threads
     resources:
         mem_mb=2000,
         runtime=120,

@@ -1,0 +1,72 @@
+"""AdamW (Loshchilov and Hutter, ICLR 2019), with a warm-up and a cosine schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim.adamw import adamw
+
+
+class AdamW:
+    """torch's AdamW by its functional form, since its class loads torch's compiler: a second or more a job.
+
+    Parameters
+    ----------
+    trained : iterable of Tensor
+        What is trained, all on one device.
+    peak : float
+        Learning rate at the end of the warm-up.
+    weight_decay : float
+        Decoupled weight decay.
+    steps : int
+        Length of the schedule.
+    """
+
+    def __init__(self, trained: Iterable[Tensor], peak: float, weight_decay: float, steps: int):
+        self.trained = list(trained)
+        self.peak, self.weight_decay, self.steps = peak, weight_decay, steps
+        self.done = 0
+        self._state = [
+            (torch.zeros_like(p), torch.zeros_like(p), torch.zeros((), device=p.device)) for p in self.trained
+        ]
+
+    @property
+    def rate(self) -> float:
+        """Learning rate of the next step."""
+        return self.peak * cosine((self.done + 0.5) / self.steps)
+
+    def zero_grad(self) -> None:
+        """Forget the gradients."""
+        for parameter in self.trained:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Update all parameters that have a gradient."""
+        used = [(p, p.grad, *state) for p, state in zip(self.trained, self._state, strict=True) if p.grad is not None]
+        parameters, gradients, first, second, counts = map(list, zip(*used, strict=True))
+        adamw(
+            parameters, gradients, first, second, [], counts, fused=True, amsgrad=False, maximize=False,
+            beta1=0.9, beta2=0.999, eps=1e-8, lr=self.rate, weight_decay=self.weight_decay,
+        )  # fmt: skip
+        self.done += 1
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a resumed training needs, by name."""
+        named = {f"{n}.{key}": v for n, values in enumerate(self._state) for key, v in enumerate(values)}
+        return {"done": torch.tensor(self.done), **named}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take over what ``state`` gave."""
+        self.done = int(state["done"])
+        for number, values in enumerate(self._state):
+            for key, value in enumerate(values):
+                value.copy_(state[f"{number}.{key}"])
+
+
+def cosine(progress: float) -> float:
+    """Warm up over the first tenth, then fall to zero along a cosine."""
+    return progress / 0.1 if progress < 0.1 else float(0.5 * (1 + np.cos(np.pi * min(1.0, (progress - 0.1) / 0.9))))

@@ -1,0 +1,43 @@
+"""The workflow through a real Slurm, and the shares of a machine's GPUs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from synthetic import REPO
+
+from tests.workflow.conftest import TARGET, call, metrics, snakemake
+
+SCRIPT = REPO / "tests/workflow/slurm.sh"
+
+
+@pytest.fixture
+def slurm(tmp_path_factory):
+    """A Slurm of one node; CI installs it, and other machines may (tests/workflow/slurm.sh install)."""
+    if os.geteuid() or not shutil.which("slurmctld"):
+        pytest.skip("needs root and slurmctld, slurmd, slurm-client, munge")
+    folder = tmp_path_factory.mktemp("slurm")
+    for parent in folder.parents[:3]:
+        parent.chmod(0o755)  # its daemons are of other users
+    folder.chmod(0o755)
+    subprocess.run([SCRIPT, "start", folder], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    yield folder
+    subprocess.run([SCRIPT, "stop", folder], check=True)
+
+
+def test_the_same_results_through_slurm(slurm, finished, reproduced):
+    shutil.rmtree(finished / "results")
+    shutil.rmtree(finished / "data/processed")
+    said = call(finished, "snakemake", TARGET, "--workflow-profile", "slurm")
+    assert metrics(finished) == metrics(reproduced)
+    submitted = said.count("submitted with SLURM jobid")
+    assert 0 < submitted < 17, "the short jobs share Slurm jobs, or are local"
+    log = (slurm / "slurmctld.log").read_text()
+    assert log.count("_slurm_rpc_submit_batch_job") == submitted
+    assert "Nothing to be done" in snakemake(finished)
+    requested = call(finished, "scontrol", "show", "jobs")
+    assert requested.count("JobState=COMPLETED") == submitted
+    assert requested.count("gres/gpu=1") == requested.count("gpu:1") == 4, "encoders, and they alone, ask for a GPU"
