@@ -46,7 +46,7 @@ def prepare(params: ComputeParams) -> torch.device:
     """Fix threads and algorithms so that equal seeds give equal bits; return the device."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(params.threads)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, without loading torch's compiler
     return torch.device(device_of(params.device))
 
 

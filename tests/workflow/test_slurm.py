@@ -1,10 +1,11 @@
-"""The workflow through a real Slurm, and the shares of a machine's GPUs."""
+"""The workflow through a real Slurm."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from synthetic import REPO
@@ -14,18 +15,22 @@ from tests.workflow.conftest import TARGET, call, metrics, snakemake
 SCRIPT = REPO / "tests/workflow/slurm.sh"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
     """A Slurm of one node; CI installs it, and other machines may (tests/workflow/slurm.sh install)."""
-    if os.geteuid() or not shutil.which("slurmctld"):
+    if os.geteuid() or not shutil.which("slurmctld") or not shutil.which("munged"):
         pytest.skip("needs root and slurmctld, slurmd, slurm-client, munge")
+    if Path("/etc/slurm/slurm.conf").exists():
+        pytest.skip("this machine has a Slurm of its own")
     folder = tmp_path_factory.mktemp("slurm")
     for parent in folder.parents[:3]:
         parent.chmod(0o755)  # its daemons are of other users
     folder.chmod(0o755)
-    subprocess.run([SCRIPT, "start", folder], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    yield folder
-    subprocess.run([SCRIPT, "stop", folder], check=True)
+    try:
+        subprocess.run([SCRIPT, "start", folder], check=True, stdout=subprocess.DEVNULL)
+        yield folder
+    finally:
+        subprocess.run([SCRIPT, "stop", folder], check=True)
 
 
 def test_the_same_results_through_slurm(slurm, finished, reproduced):
