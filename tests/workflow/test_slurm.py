@@ -46,4 +46,4 @@ def test_the_same_results_through_slurm(slurm, finished, reproduced):
     assert "Nothing to be done" in snakemake(finished)
     requested = call(finished, "scontrol", "show", "jobs")
     assert requested.count("JobState=COMPLETED") == submitted
-    assert requested.count("gres/gpu=1") == requested.count("gpu:1") == 4, "encoders, and they alone, ask for a GPU"
+    assert requested.count("gpu:1") == 4, "the encoders, and they alone, ask for a GPU"
