@@ -88,7 +88,7 @@ def transport_loss(
     elif transport == "exact":
         loss, info = exact_transport(x, y, p), Convergence(0, 0.0)
     elif transport == "gromov_wasserstein":
-        loss, info = gromov_wasserstein(x, y, blur**p, tolerance or 1e-9, max_iterations)
+        loss, info = gromov_wasserstein(x, y, blur**p, tolerance or 1e-7, max_iterations)
     else:
         loss, info = sinkhorn_divergence(
             x,
@@ -125,7 +125,7 @@ def exact_transport(x: Tensor, y: Tensor, p: float = 2) -> Tensor:
 
 
 def gromov_wasserstein(
-    x: Tensor, y: Tensor, epsilon: float, tolerance: float = 1e-9, max_iterations: int = 1000
+    x: Tensor, y: Tensor, epsilon: float, tolerance: float = 1e-7, max_iterations: int = 1000
 ) -> tuple[Tensor, Convergence]:
     """Squared-loss Gromov-Wasserstein cost of POT's entropic plan between two similarity matrices.
 
@@ -150,7 +150,7 @@ def gromov_wasserstein(
     import ot
 
     plans, infos = [], []
-    problems = (s.detach().double().reshape(-1, *s.shape[-2:]) for s in (x, y))
+    problems = (s.detach().double().reshape(-1, *s.shape[-2:]).cpu().numpy() for s in (x, y))  # twice as fast
     for a, b in zip(*problems, strict=True):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a failed plan is refused below
@@ -159,9 +159,9 @@ def gromov_wasserstein(
             )
         if not abs(plan.sum().item() - 1) < 1e-3:
             raise ConfigError(f"gromov_wasserstein found no plan at epsilon {epsilon:g}. Set a larger blur.")
-        plans.append(plan)
+        plans.append(torch.from_numpy(plan))
         infos.append(Convergence(min(10 * len(log["err"]) - 9, max_iterations), float(log["err"][-1])))
-    plan = torch.stack(plans).to(x.dtype).view(*x.shape[:-2], x.shape[-1], y.shape[-1])
+    plan = torch.stack(plans).to(x).view(*x.shape[:-2], x.shape[-1], y.shape[-1])
     with torch.autocast(x.device.type, enabled=False):
         rows, columns = plan.sum(-1, keepdim=True), plan.sum(-2, keepdim=True).mT
         own = (rows.mT @ x.square() @ rows + columns.mT @ y.square() @ columns)[..., 0, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import pickle
 from html import escape
 from pathlib import Path
@@ -82,7 +83,7 @@ def test_a_modality_of_such_a_name_is_refused(attacked, name):
     said = snakemake(attacked, "results/other/report.html", check=False)
     other.unlink()
     assert "config/other.yaml" in said
-    assert "Traceback" not in said
+    assert "Traceback (most recent call last)" not in said
     assert list(attacked.parent.rglob("pwned")) == []
 
 
@@ -92,7 +93,7 @@ def test_a_configuration_executes_nothing(attacked):
     said = snakemake(attacked, "results/other/report.html", check=False)
     other.unlink()
     assert "config/other.yaml" in said
-    assert "Traceback" not in said
+    assert "Traceback (most recent call last)" not in said
     assert list(attacked.parent.rglob("pwned")) == []
 
 
@@ -108,10 +109,11 @@ class Evil:
 )
 def test_an_array_that_is_a_pickle_is_refused(attacked, name):
     path = attacked / "results/tiny" / name
-    kept = path.read_bytes()
+    kept, times = path.read_bytes(), path.stat()
     path.write_bytes(pickle.dumps(Evil()))
     said = snakemake(attacked, "results/tiny/report.html", "--forcerun", "students", check=False)
     path.write_bytes(kept)
-    assert "Traceback" not in said
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert "Traceback (most recent call last)" not in said
     assert "damaged or replaced" in said
     assert list(attacked.parent.rglob("pwned")) == []
