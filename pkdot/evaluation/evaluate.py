@@ -161,6 +161,7 @@ def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples,
         "title": samples.about["title"],
         "simulated": samples.about["simulated"],
         "primary_metric": names[0],
+        "grouped": predictions["group_id"].nunique() < predictions["subject_id"].nunique(),
         "gap_closed": contest.gap_closed(names[0], methods),
         "rows": rows,
     }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from pkdot.evaluation.evaluate import CEILING, FLOOR
 from pkdot.evaluation.metrics import LOWER_IS_BETTER
-from pkdot.reporting.wording import between, joined, label_of, number, p_value, percent, plural, signed
+from pkdot.reporting.wording import between, drawn, joined, label_of, number, p_value, percent, plural, signed
 
 OWN = "pkdot"
 LEVEL = 0.05
@@ -59,11 +59,11 @@ def answer(summary: dict, students: list[str], validation: dict[str, float]) -> 
     if method is None:
         levels = f"The floor reaches {_bare(rows[FLOOR])}, the ceiling {_bare(rows[CEILING])}."
         claim = "No student was distilled, so there is nothing to compare."
-        return Answer(None, claim, [_terms(rows[FLOOR], metric), levels])
+        return Answer(None, claim, [_terms(summary, metric), levels])
     share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
     defined = share["share"] is not None and _gain(rows[CEILING], metric) > 0
     sentences = [
-        _terms(rows[FLOOR], metric),
+        _terms(summary, metric),
         _test(rows[method], metric, compared=sum(row["p"] is not None for row in rows.values())),
         _gap(rows[CEILING], share, metric, defined),
         _winners(rows, rivals, metric),
@@ -106,10 +106,10 @@ def _bare(row: dict) -> str:
     return f"{number(row['mean'])} ({between(row['ci_low'], row['ci_high'])})"
 
 
-def _terms(row: dict, metric: str) -> str:
+def _terms(summary: dict, metric: str) -> str:
     lower = ", where lower is better," if metric in LOWER_IS_BETTER else ""
     return (
-        f"The measure is {label_of(metric)}{lower} over {plural(row['n_subjects'], 'test subject')}. "
+        f"The measure is {label_of(metric)}{lower} over the test samples of {drawn(summary)}. "
         f"The floor is a student that never saw a privileged modality ({FLOOR}); the ceiling is the teacher, which "
         "has every modality at test time too."
     )
@@ -192,7 +192,7 @@ def warnings(summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str
         )
     if smallest_p(subjects, compared) >= LEVEL:
         found.append(
-            f"With {plural(subjects, 'subject')} and {plural(compared, 'comparison')} the test cannot give a "
+            f"With {drawn(summary)} and {plural(compared, 'comparison')} the test cannot give a "
             f"corrected p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be "
             "significant."
         )

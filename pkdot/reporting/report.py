@@ -110,6 +110,7 @@ def render(template: str, context: dict[str, Any]) -> str:
         "between",
         "p_value",
         "plural",
+        "drawn",
         "label_of",
         "seconds",
         "sentence",

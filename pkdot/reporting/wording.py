@@ -57,6 +57,12 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
+def drawn(summary: dict) -> str:
+    """How many test subjects intervals and tests are over; people who share a sample count as one."""
+    count = summary["rows"][0]["n_subjects"]
+    return f"{plural(count, 'group')} of subjects seen together" if summary["grouped"] else plural(count, "subject")
+
+
 def sentence(text: str) -> str:
     """The text with a capital letter at its start, and no other changed."""
     return text[:1].upper() + text[1:]

@@ -107,6 +107,7 @@ def test_the_tidy_table_has_a_row_for_each_number(contest):
     assert len(predictions) == len(contest.table) * len(SEEDS) * len(RIGHT)
     assert {"fold", "seed", "method", "sample_id", "subject_id", "target", "prediction"} <= set(predictions)
     assert summary["primary_metric"] == "accuracy"
+    assert not summary["grouped"]
     assert len(summary["rows"]) == 4 * len(RIGHT)
 
 

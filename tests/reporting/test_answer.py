@@ -25,7 +25,7 @@ def summary(pkdot, kd=(0.02, 0.4), teacher=(0.1, 0.001), share=0.4, metric="accu
         rows.append(row(method, floor + diff, diff, p, metric))
     ends = (None, None) if share is None else (share - 0.2, share + 0.2)
     gaps = [{"method": m, "share": share, "ci_low": ends[0], "ci_high": ends[1]} for m in ("pkdot", "kd")]
-    return {"primary_metric": metric, "rows": rows, "gap_closed": gaps}
+    return {"primary_metric": metric, "grouped": False, "rows": rows, "gap_closed": gaps}
 
 
 def told(*args, students=("student_only", "kd", "pkdot"), **kwargs):
@@ -95,6 +95,13 @@ def test_one_student_beside_the_floor_and_none():
 def test_the_smallest_p_is_that_of_all_signs_equal():
     assert smallest_p(5, 1) == 2 / 32
     assert smallest_p(2, 10) == 1
+
+
+def test_people_who_are_seen_together_count_as_one():
+    apart, together = summary((0.04, 0.01)), {**summary((0.04, 0.01)), "grouped": True}
+    methods = ["student_only", "kd", "pkdot"]
+    assert "of 20 subjects." in answer(apart, methods, VALIDATION).sentences[0]
+    assert "of 20 groups of subjects seen together." in answer(together, methods, VALIDATION).sentences[0]
 
 
 def test_warnings_are_given_where_they_are_due():

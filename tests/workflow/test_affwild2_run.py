@@ -57,6 +57,7 @@ def finished(model_cache, tmp_path_factory):
 def test_everything_is_there_up_to_the_report(finished):
     summary = json.loads((finished / "results" / "affwild2" / "summary.json").read_text())
     assert summary["simulated"] is True
+    assert summary["grouped"], "two people of one video are in the test part"
     assert summary["primary_metric"] == "ccc_mean"
     assert {row["metric"] for row in summary["rows"]} == {"ccc_mean", "ccc_valence", "ccc_arousal"}
     assert {"student_only", "pkdot", "teacher"} <= {row["method"] for row in summary["rows"]}
