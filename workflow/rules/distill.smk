@@ -12,8 +12,6 @@ rule students:
         marker=f"{STUDENTS}/{{method}}.json",
     log:
         f"{LOGS}/students/{{fold}}-{{method}}.log",
-    benchmark:
-        f"{LOGS}/benchmark/students/{{fold}}-{{method}}.tsv"
     conda:
         "../../environment.yml"
     threads: compute_threads

@@ -14,8 +14,6 @@ rule encoder:
         metrics=f"{ENCODERS}/{{modality}}/metrics.json",
     log:
         f"{LOGS}/encoder/{{fold}}-{{modality}}.log",
-    benchmark:
-        f"{LOGS}/benchmark/encoder/{{fold}}-{{modality}}.tsv"
     conda:
         "../../environment.yml"
     threads: compute_threads

@@ -11,8 +11,6 @@ rule features:
         ledger=f"{DATA}/{{modality}}/shard_{{shard}}.ledger.csv",
     log:
         f"{LOGS}/features/{{modality}}-{{shard}}.log",
-    benchmark:
-        f"{LOGS}/benchmark/features/{{modality}}-{{shard}}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

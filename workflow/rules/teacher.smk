@@ -11,8 +11,6 @@ rule teachers:
         marker=f"{TEACHERS}/teachers.json",
     log:
         f"{LOGS}/teachers/{{fold}}.log",
-    benchmark:
-        f"{LOGS}/benchmark/teachers/{{fold}}.tsv"
     conda:
         "../../environment.yml"
     threads: compute_threads
