@@ -17,7 +17,7 @@ from pkdot.distillation.base import MethodChoice, check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import FLOOR, EvaluationParams
+from pkdot.evaluation.evaluate import FLOOR, EvaluationParams, teachers_of
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
@@ -282,14 +282,31 @@ def _check_plugins(path: Path | str, experiment: Experiment) -> None:
         raise ConfigError(
             f"{path}: task.kind is {experiment.task.kind}, but the targets of {dataset.title} are {targets}."
         )
+    _check_names(path, experiment)
     try:
-        for method in experiment.students.methods:
+        for method in [*experiment.students.methods, *(variant.method for variant in experiment.ablation.values())]:
             needs = methods.load(method.name).needs
             check_needs(method.name, needs, experiment.task.kind, classes and len(classes))
-        fusion, chosen = experiment.teacher.fusion.load()
-        fusion(1, 1, experiment.teacher.dim, chosen)
+        of_variants = [variant.fusion for variant in experiment.ablation.values() if variant.fusion]
+        for choice in (experiment.teacher.fusion, *of_variants):
+            fusion, chosen = choice.load()
+            fusion(1, 1, experiment.teacher.dim, chosen)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}.") from error
+
+
+def _check_names(path: Path | str, experiment: Experiment) -> None:
+    """Refuse a name that two trainings would share: results are told apart by it."""
+    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {"tnet": "T-Net"}
+    for method in experiment.students.methods:
+        if method.name in taken:
+            raise ConfigError(f"{path}: '{method.name}' is a method and {taken[method.name]}; rename the modality.")
+    taken |= {method.name: "a method of the contest" for method in experiment.students.methods}
+    for name in experiment.ablation:
+        if not re.fullmatch(IDENTIFIER, name):
+            raise ConfigError(f"{path}: ablation: '{name}' is no name; use small letters, digits and _.")
+        if name in taken:
+            raise ConfigError(f"{path}: ablation: '{name}' is {taken[name]} too; give the variant another name.")
 
 
 def _check_overrides(path: Path, experiment: Experiment) -> None:

@@ -9,7 +9,7 @@ from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.datasets.prepare import PrepareParams
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import FLOOR, FoldParams, SummaryParams
+from pkdot.evaluation.evaluate import FLOOR, FoldParams, SummaryParams, teachers_of
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.params import Params, canonical
@@ -161,7 +161,9 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
 
 def summary(e: Experiment, experiment: str) -> SummaryParams:
     """Of the summary."""
-    return SummaryParams(experiment=experiment, task=e.task, evaluation=e.evaluation)
+    return SummaryParams(
+        experiment=experiment, task=e.task, teachers=teachers_of(e.modalities), evaluation=e.evaluation
+    )
 
 
 def ablation(e: Experiment, experiment: str) -> AblationParams:

@@ -64,6 +64,12 @@ def test_an_unknown_option_of_a_method_in_a_list_is_refused(tmp_path):
         loaded(tmp_path, config)
 
 
+def with_a_modality_called_dropout():
+    values = changed("students", methods=["student_only", "modality_dropout"])
+    values["modalities"]["dropout"] = values["modalities"].pop("pulse")
+    return values
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -94,6 +100,15 @@ def test_an_unknown_option_of_a_method_in_a_list_is_refused(tmp_path):
         (changed("overrides", "fold_1", "modalities", "pulse", "feature", length=16), "belong to all folds"),
         (changed("overrides", "fold_1", "modalities", "pulse", source="motion"), "belong to all folds"),
         (changed("tnet", hidden=[0]), "tnet.hidden.0"),
+        (changed(ablation={"kd": {"method": "sp"}}), "'kd' is a method of the contest too"),
+        (changed(ablation={"teacher": {"method": "sp"}}), "'teacher' is a teacher too"),
+        (changed(ablation={"../a": {"method": "sp"}}), "'../a' is no name"),
+        (changed(ablation={"a": {"method": "dkd"}}), "at least three classes, but there are 2"),
+        (
+            changed(ablation={"a": {"method": "sp", "fusion": {"name": "gated_cross_attention", "heads": 3}}}),
+            "3 heads",
+        ),
+        (with_a_modality_called_dropout(), "'modality_dropout' is a method and a teacher"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, config, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ class SummaryParams(Params):
 
     experiment: str = Field(description="name of the experiment")
     task: TaskParams = Field(description="what is predicted")
+    teachers: list[str] = Field(description="of the methods those that are teachers, which close no gap")
     evaluation: EvaluationParams = Field(description="how the results are tested")
 
 
@@ -88,13 +90,17 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, par
 
 def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dict[tuple[str, int], Path]:
     files = {}
-    own = [f"modality_{name}" for name in params.modalities]
     for seed in params.seeds:
         for method in params.methods:
             files[method, seed] = students / f"seed_{seed}" / method / "predictions.parquet"
-        for teacher in (CEILING, *own):
+        for teacher in teachers_of(params.modalities):
             files[teacher, seed] = teachers / f"seed_{seed}" / teacher / "predictions.parquet"
     return files
+
+
+def teachers_of(modalities: Iterable[str]) -> list[str]:
+    """Names of the joint teacher and of the teachers of single modalities."""
+    return [CEILING, *(f"modality_{name}" for name in modalities)]
 
 
 def _number(value: float) -> float | None:
@@ -162,7 +168,7 @@ def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples,
         "simulated": samples.about["simulated"],
         "primary_metric": names[0],
         "grouped": predictions["group_id"].nunique() < predictions["subject_id"].nunique(),
-        "gap_closed": contest.gap_closed(names[0], methods),
+        "gap_closed": contest.gap_closed(names[0], [m for m in methods if m != FLOOR and m not in params.teachers]),
         "rows": rows,
     }
 
@@ -179,13 +185,25 @@ class _Contest:
         subjects = sorted(predictions["subject_id"].unique())
         weights = bootstrap_weights(len(subjects), params.evaluation.bootstrap, params.evaluation.seed)
         self.seed, self.subjects = params.evaluation.seed, len(subjects)
-        whole: dict[str, list] = {}
+        self.runs: dict[str, list[Metrics]] = {}
         for (method, _), table in predictions.groupby(["method", "seed"]):
-            scorer = Metrics(table, subjects, params.task.kind, samples.classes)
-            whole.setdefault(method, []).append((scorer.all(), scorer(weights), scorer.by_subject()))
-        self.value, self.resampled, self.by_subject = (
-            {method: _mean_of([run[i] for run in runs]) for method, runs in whole.items()} for i in range(3)
-        )
+            self.runs.setdefault(method, []).append(Metrics(table, subjects, params.task.kind, samples.classes))
+        self.value = {method: _mean_of([run.all() for run in runs]) for method, runs in self.runs.items()}
+        self.resampled = {method: _mean_of([run(weights) for run in runs]) for method, runs in self.runs.items()}
+        self.p = {method: self._p_values(method) for method in self.runs if method != FLOOR}
+
+    def _p_values(self, method: str) -> dict[str, float]:
+        """p-value of the difference to the floor, for each metric."""
+        from pkdot.evaluation.statistics import swap_test
+
+        pairs = list(zip(self.runs[method], self.runs[FLOOR], strict=True))
+
+        def differences(places: np.ndarray) -> dict[str, np.ndarray]:
+            ours = _mean_of([mine.swapped(floor, places) for mine, floor in pairs])
+            theirs = _mean_of([floor.swapped(mine, places) for mine, floor in pairs])
+            return {metric: ours[metric] - theirs[metric] for metric in ours}
+
+        return swap_test(differences, self.subjects, self.seed)
 
     def rows(self, metric: str, methods: list[str], folds: pd.DataFrame) -> list[dict]:
         """One row a method, Holm-corrected over the methods that are compared to the floor."""
@@ -198,7 +216,7 @@ class _Contest:
         return rows
 
     def _row(self, metric: str, method: str, folds: pd.DataFrame) -> dict:
-        from pkdot.evaluation.statistics import interval, paired_test
+        from pkdot.evaluation.statistics import interval
 
         per_fold = folds.groupby("fold")["value"].mean()
         low, high = map(_number, interval(self.resampled[method][metric]))
@@ -217,7 +235,7 @@ class _Contest:
         gain = self.resampled[method][metric] - self.resampled[FLOOR][metric]
         row["diff"] = _number(self.value[method][metric] - self.value[FLOOR][metric])
         row["diff_ci_low"], row["diff_ci_high"] = map(_number, interval(gain))
-        row["p"] = paired_test(self.by_subject[method][metric] - self.by_subject[FLOOR][metric], self.seed)
+        row["p"] = self.p[method][metric]
         return row
 
     def gap_closed(self, metric: str, methods: list[str]) -> list[dict]:
@@ -233,8 +251,6 @@ class _Contest:
         apart = gap_low > 0 or gap_high < 0
         shares = []
         for method in methods:
-            if method in (FLOOR, CEILING) or method.startswith("modality_"):
-                continue
             share = float((self.value[method][metric] - self.value[FLOOR][metric]) / gap) if apart else None
             with np.errstate(invalid="ignore", divide="ignore"):
                 ends = interval((self.resampled[method][metric] - floor) / (ceiling - floor))

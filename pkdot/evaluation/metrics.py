@@ -45,10 +45,12 @@ class Metrics:
         truth, said = (pd.Categorical(table[c], categories=classes).codes for c in ("target", "prediction"))
         self._confusion = np.zeros((len(subjects), len(classes), len(classes)))
         np.add.at(self._confusion, (number, truth, said), 1)
-        scores = table[[f"score_{i}" for i in range(len(classes))]].to_numpy()
         chosen = range(len(classes)) if len(classes) > 2 else [1]
+        # ranks within the fold: scores of different networks are not on one scale
+        ranks = table.groupby("fold")[[f"score_{i}" for i in chosen]].rank().to_numpy()
         fold = table["fold"].to_numpy()
-        self._wins = [_wins(truth == i, scores[:, i], number, fold, len(subjects)) for i in chosen]
+        self._ranked = [_Ranked(truth == i, ranks[:, n], number, fold, len(subjects)) for n, i in enumerate(chosen)]
+        self._wins = [(ranked.wins(ranked), ranked.pairs()) for ranked in self._ranked]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics for weightings of the subjects, shape (resamples, subjects); NaN where one is not defined."""
@@ -58,6 +60,27 @@ class Metrics:
                 return {"ccc_mean": np.mean(list(values.values()), axis=0), **values}
             values = _of_confusion(np.einsum("rs,sij->rij", weights, self._confusion), self.kind)
             return {**values, "auc": np.mean([_area(weights, *wins) for wins in self._wins], axis=0)}
+
+    def swapped(self, other: Metrics, places: np.ndarray) -> dict[str, np.ndarray]:
+        """Metrics where the predictions of some subjects are those of another method.
+
+        Parameters
+        ----------
+        other : Metrics
+            Of the same samples.
+        places : ndarray, shape (n, subjects)
+            1 where a subject's predictions are the other's, else 0.
+        """
+        own = 1 - places
+        with np.errstate(invalid="ignore", divide="ignore"):
+            if self.kind == "regression":
+                sums = {name: own @ mine + places @ other._moments[name] for name, mine in self._moments.items()}
+                values = {f"ccc_{name}": _concordance(total) for name, total in sums.items()}
+                return {"ccc_mean": np.mean(list(values.values()), axis=0), **values}
+            mixed = np.einsum("rs,sij->rij", own, self._confusion)
+            mixed += np.einsum("rs,sij->rij", places, other._confusion)
+            areas = [_mixed_area(own, *both) for both in zip(self._ranked, other._ranked, strict=True)]
+            return {**_of_confusion(mixed, self.kind), "auc": np.mean(areas, axis=0)}
 
     def all(self) -> dict[str, float]:
         """Metrics with every subject counted once."""
@@ -103,23 +126,45 @@ def _nanmean(values: np.ndarray) -> np.ndarray:
     return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
 
 
-def _wins(positive: np.ndarray, scores: np.ndarray, number: np.ndarray, fold: np.ndarray, subjects: int):
-    """Pairs (positive of subject s, negative of subject t) that are ranked right, and all pairs; each (S, S).
+class _Ranked:
+    """Ranks of the positive and the negative samples of one class, each with its subject and fold."""
 
-    Only pairs of one fold count: scores of different networks are not on one scale.
-    """
-    won, pairs = np.zeros((2, subjects, subjects))
-    for part in np.unique(fold):
-        ones, zeros = (np.flatnonzero((fold == part) & side) for side in (positive, ~positive))
-        cells = np.meshgrid(number[ones], number[zeros], indexing="ij")
-        gap = np.subtract.outer(scores[ones], scores[zeros])
-        np.add.at(won, tuple(cells), (gap > 0) + 0.5 * (gap == 0))
-        np.add.at(pairs, tuple(cells), 1)
-    return won, pairs
+    def __init__(self, positive: np.ndarray, ranks: np.ndarray, number: np.ndarray, fold: np.ndarray, subjects: int):
+        self.subjects = subjects
+        folds = [fold == part for part in np.unique(fold)]
+        self.positive = [(ranks[here & positive], number[here & positive]) for here in folds]
+        self.negative = [(ranks[here & ~positive], number[here & ~positive]) for here in folds]
+
+    def wins(self, other: _Ranked) -> np.ndarray:
+        """Pairs (own positive of subject s, other's negative of subject t) of a fold that are ranked right, (S, S)."""
+        won = np.zeros((self.subjects, self.subjects))
+        for (high, s), (low, t) in zip(self.positive, other.negative, strict=True):
+            gap = np.subtract.outer(high, low)
+            np.add.at(won, tuple(np.meshgrid(s, t, indexing="ij")), (gap > 0) + 0.5 * (gap == 0))
+        return won
+
+    def pairs(self) -> np.ndarray:
+        """All pairs (positive of subject s, negative of subject t) of a fold, (S, S)."""
+        counts = [
+            [np.bincount(number, minlength=self.subjects) for _, number in side]
+            for side in (self.positive, self.negative)
+        ]
+        return np.einsum("fs,ft->st", *map(np.asarray, counts)).astype(float)
 
 
 def _area(weights: np.ndarray, won: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return ((weights @ won) * weights).sum(axis=1) / ((weights @ pairs) * weights).sum(axis=1)
+
+
+def _mixed_area(own: np.ndarray, mine: _Ranked, theirs: _Ranked) -> np.ndarray:
+    """AUC where ``own`` says which subjects are ranked by the first, the others by the second."""
+    other = 1 - own
+    won = sum(
+        ((high @ one.wins(two)) * low).sum(axis=1)
+        for high, one in ((own, mine), (other, theirs))
+        for low, two in ((own, mine), (other, theirs))
+    )
+    return won / mine.pairs().sum()
 
 
 def _moments(table: pd.DataFrame, number: np.ndarray, subjects: int) -> np.ndarray:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+
+EXACT = 13  # subjects up to which all permutations are tried
 
 
 def bootstrap_weights(subjects: int, repeats: int, seed: int) -> np.ndarray:
@@ -25,33 +29,34 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def paired_test(differences: np.ndarray, seed: int, resamples: int = 9999) -> float:
-    """Two-sided sign-flip permutation test that paired differences over subjects have mean zero.
+def swap_test(
+    differences: Callable[[np.ndarray], dict[str, np.ndarray]], subjects: int, seed: int, resamples: int = 9999
+) -> dict[str, float]:
+    """Two-sided permutation test that two methods, paired by subject, might as well change places.
+
+    The statistic is the very difference that is reported, and not a mean over subjects of a metric of each: where
+    a metric is no mean over clips (CCC, AUC, F1), the two may even differ in sign.
 
     Parameters
     ----------
-    differences : ndarray, shape (subjects,)
-        One difference a subject; NaNs are left out.
+    differences : callable
+        From places, shape (n, subjects), 1 where the methods change places in a subject and else 0, to the
+        difference of each metric, shape (n,). Where one is not defined it counts against a difference.
+    subjects : int
+        Number of subjects.
 
     Returns
     -------
-    float
-        p-value; exact up to 13 subjects, 1 when no subject differs.
+    dict
+        p-value of each metric; exact up to 13 subjects.
     """
-    from scipy.stats import permutation_test
-
-    values = differences[~np.isnan(differences)]
-    if len(values) < 2 or not values.any():
-        return 1.0
-    result = permutation_test(
-        (values,),
-        lambda x, axis: x.mean(axis=axis),
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=resamples,
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.pvalue)
+    if exact := subjects <= EXACT:
+        places = (np.arange(2**subjects)[:, None] >> np.arange(subjects)) & 1
+    else:
+        places = np.random.default_rng(seed).integers(0, 2, (resamples, subjects))
+    observed, swapped = differences(np.zeros((1, subjects))), differences(places.astype(float))
+    as_far = {m: ~(np.abs(swapped[m]) < abs(value[0]) * (1 - 1e-9) - 1e-12) for m, value in observed.items()}
+    return {m: float(far.mean() if exact else (far.sum() + 1) / (resamples + 1)) for m, far in as_far.items()}
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
-from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.evaluate import CEILING, FLOOR, teachers_of
 from pkdot.files import read_json
 from pkdot.ledger import Entry, Ledger
 
@@ -30,7 +30,7 @@ class Evidence:
         self.processed, self.results, self.experiment = processed, results, experiment
         named = [method.name for method in experiment.students.methods]
         self.methods = sorted(named, key=lambda name: name != FLOOR)
-        self.teachers = [CEILING, *(f"modality_{name}" for name in experiment.modalities)]
+        self.teachers = teachers_of(experiment.modalities)
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
 

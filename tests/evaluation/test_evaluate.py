@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from synthetic import write_manifest
 
 from pkdot.errors import DataError
-from pkdot.evaluation.evaluate import EvaluationParams, FoldParams, SummaryParams, evaluate_fold, summarise
+from pkdot.evaluation.evaluate import EvaluationParams, FoldParams, SummaryParams, _Contest, evaluate_fold, summarise
 from pkdot.evaluation.statistics import holm
 from pkdot.tasks import TaskParams
 
@@ -74,7 +76,9 @@ class Contest:
             self.fold(fold, **changes)
             folds.append(self.folder / "folds" / f"fold_{fold}.json")
         evaluation = EvaluationParams(bootstrap=300)
-        params = SummaryParams(experiment="tiny", task=TaskParams(kind=kind), evaluation=evaluation)
+        params = SummaryParams(
+            experiment="tiny", task=TaskParams(kind=kind), teachers=list(TEACHERS), evaluation=evaluation
+        )
         summarise(self.manifest, folds, self.folder / "out", params)
         return json.loads((self.folder / "out" / "summary.json").read_text())
 
@@ -202,3 +206,35 @@ def test_the_floor_must_be_there(tmp_path):
 def test_a_missing_method_is_told(tmp_path):
     with pytest.raises(DataError, match=r"rkd/predictions.parquet: no such file"):
         Contest(tmp_path).fold(0, methods=["student_only", "rkd"])
+
+
+def test_the_test_is_of_the_difference_that_is_shown():
+    """A student that knows each person's level, a floor that knows the changes: apart, and of other signs alone."""
+    rng = np.random.default_rng(0)
+    level, change = np.repeat(rng.normal(0, 3, 12), 20), rng.normal(0, 0.3, 240)
+    known = {"subject_id": np.repeat([f"s{i:02d}" for i in range(12)], 20), "fold": 0, "seed": 0, "output": "valence"}
+    known |= {"group_id": known["subject_id"], "target": level + change}
+    said = {"student_only": change, "pkdot": level - change}
+    tables = [pd.DataFrame({**known, "method": method, "prediction": values}) for method, values in said.items()]
+    params = SummaryParams(
+        experiment="e",
+        task=TaskParams(kind="regression", loss="mse"),
+        teachers=[],
+        evaluation=EvaluationParams(bootstrap=100),
+    )
+    contest = _Contest(pd.concat(tables), SimpleNamespace(classes=None), params)
+    alone = [run.by_subject()["ccc_valence"] for run in (contest.runs["pkdot"][0], contest.runs["student_only"][0])]
+    assert np.mean(alone[0] - alone[1]) < 0 < contest.value["pkdot"]["ccc_valence"]
+    swapped = []
+    for places in itertools.product([False, True], repeat=12):
+        here = np.repeat(places, 20)
+        ours, theirs = (np.where(at, said["student_only"], said["pkdot"]) for at in (here, ~here))
+        swapped.append(concordance(ours, known["target"]) - concordance(theirs, known["target"]))
+    share = np.mean(np.abs(swapped) >= abs(swapped[0]) * (1 - 1e-9))
+    assert contest.p["pkdot"]["ccc_valence"] == pytest.approx(share)
+
+
+def concordance(said, truth):
+    """Lin's coefficient by its definition."""
+    both = 2 * np.mean((said - said.mean()) * (truth - truth.mean()))
+    return both / (said.var() + truth.var() + (said.mean() - truth.mean()) ** 2)

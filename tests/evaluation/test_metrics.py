@@ -98,6 +98,28 @@ def test_weights_are_repeated_subjects(seed, kind, data):
         assert got[name] == pytest.approx(value, nan_ok=True, abs=1e-9), name
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 9999), kind=st.sampled_from(["classification", "ordinal", "regression"]), data=st.data())
+def test_swapped_subjects_are_tables_in_which_they_are_swapped(seed, kind, data):
+    if kind == "regression":
+        mine, names = real_table(seed), None
+        theirs = mine.assign(prediction=np.random.default_rng(seed + 1).normal(size=len(mine)))
+    else:
+        mine, names = class_table(seed, folds=2)
+        other = class_table(seed + 10_000, folds=2)[0]
+        columns = ["prediction", *(f"score_{i}" for i in range(len(names)))]
+        theirs = mine.assign(**{column: other[column] for column in columns})
+    subjects = names_of(mine)
+    places = np.array(data.draw(st.lists(st.integers(0, 1), min_size=len(subjects), max_size=len(subjects))))
+    ours, others = (Metrics(table, subjects, kind, names) for table in (mine, theirs))
+    got = ours.swapped(others, places[None].astype(float))
+    scores = list(mine.filter(like="score_"))
+    ranked = [table.assign(**table.groupby("fold")[scores].rank()) for table in (mine, theirs)]
+    moved = mine["subject_id"].isin([s for s, place in zip(subjects, places, strict=True) if place])
+    expected = Metrics(ranked[0].where(~moved, ranked[1]), subjects, kind, names).all()
+    assert {name: value[0] for name, value in got.items()} == pytest.approx(expected, nan_ok=True)
+
+
 def test_each_subject_alone():
     table, names = class_table(3)
     subjects = names_of(table)

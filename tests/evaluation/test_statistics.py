@@ -6,10 +6,21 @@ import itertools
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkdot.evaluation.statistics import bootstrap_weights, holm, interval, paired_test
+from pkdot.evaluation.statistics import bootstrap_weights, holm, interval, swap_test
+
+
+def of_means(values):
+    """The difference of a metric that is a mean over subjects: changing places turns the sign of a subject's."""
+    values = np.asarray(values, dtype=float)
+    return lambda places: {"mean": ((1 - 2 * places) * values).mean(axis=1)}
+
+
+def p_value(values, seed=0):
+    return swap_test(of_means(values), len(values), seed)["mean"]
 
 
 def exact(differences):
@@ -22,32 +33,38 @@ def exact(differences):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(-5, 5), min_size=2, max_size=8))
-def test_the_paired_test_is_exact_for_few_subjects(differences):
-    assert paired_test(np.array(differences, dtype=float), seed=0) == pytest.approx(min(1, exact(differences)))
+def test_the_swap_test_is_exact_for_few_subjects(differences):
+    assert p_value(differences) == pytest.approx(exact(differences))
+
+
+def test_the_swap_test_of_a_mean_is_the_sign_flip_test_of_scipy():
+    values = np.random.default_rng(0).normal(0.4, 1, 13)
+    flips = {"permutation_type": "samples", "vectorized": True, "n_resamples": np.inf}
+    peer = scipy.stats.permutation_test((values,), lambda x, axis: x.mean(axis=axis), **flips)
+    assert p_value(values) == pytest.approx(peer.pvalue)
 
 
 def test_known_p_values():
-    assert paired_test(np.array([1.0, 2.0, 3.0, 4.0]), 0) == 2 / 16
-    assert paired_test(np.arange(1.0, 11.0), 0) == 2 / 1024
-    assert paired_test(np.array([1.0, -1.0]), 0) == 1
-    assert paired_test(np.zeros(20), 0) == 1
-    assert paired_test(np.array([0.3]), 0) == 1
-    assert paired_test(np.array([1.0, 2.0, np.nan, 3.0, 4.0]), 0) == 2 / 16
-    assert paired_test(np.array([np.nan, np.nan]), 0) == 1
+    assert p_value([1.0, 2.0, 3.0, 4.0]) == 2 / 16
+    assert p_value(np.arange(1.0, 11.0)) == 2 / 1024
+    assert p_value([1.0, -1.0]) == 1
+    assert p_value(np.zeros(20)) == 1
+    assert p_value([0.3]) == 1
+    assert p_value([np.nan, 1.0, 2.0, 3.0, 4.0]) == 1, "what is not defined is no evidence"
 
 
 def test_many_subjects_are_sampled_by_the_seed():
     values = np.random.default_rng(0).normal(0.3, 1, 30)
-    p = paired_test(values, seed=1)
-    assert p == paired_test(values, seed=1)
-    assert p != paired_test(values, seed=2)
-    assert p == pytest.approx(paired_test(values, seed=2), abs=0.02)
-    assert p == pytest.approx(paired_test(-values, seed=1), abs=0.02)
+    p = p_value(values, 1)
+    assert p == p_value(values, 1)
+    assert p != p_value(values, 2)
+    assert p == pytest.approx(p_value(values, 2), abs=0.02)
+    assert p == pytest.approx(p_value(-values, 1), abs=0.02)
 
 
-def test_the_paired_test_keeps_its_level():
+def test_the_swap_test_keeps_its_level():
     rng = np.random.default_rng(0)
-    p = np.array([paired_test(rng.normal(size=8), 0) for _ in range(300)])
+    p = np.array([p_value(rng.normal(size=8)) for _ in range(300)])
     assert 0.02 < (p <= 0.05).mean() < 0.08
 
 
