@@ -45,6 +45,7 @@ rule biovid:
     """The default: what a bare `snakemake` makes."""
     input:
         "results/biovid/report.html",
+        "results/biovid/tracking.json",
 
 
 include: "workflow/rules/common.smk"

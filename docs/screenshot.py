@@ -1,4 +1,4 @@
-"""Make a picture of the top of a page: python docs/screenshot.py results/biovid/report.html docs/report.png."""
+"""Make a picture of the top of a report: python docs/screenshot.py results/biovid/report.html docs/report.png."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from playwright.sync_api import sync_playwright
 
 
 def main() -> None:
-    """Open a page in Chromium and keep the top of it."""
+    """Open a report in Chromium and keep the top of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("page", help="a report, or the address of a page of `mlflow ui`")
+    parser.add_argument("report", type=Path)
     parser.add_argument("picture", type=Path)
     parser.add_argument("--height", type=int, default=1150, help="pixels of the page to show")
     chosen = parser.parse_args()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": chosen.height})
-        page.goto(chosen.page if "://" in chosen.page else Path(chosen.page).resolve().as_uri())
-        page.wait_for_load_state("networkidle")
+        page.goto(chosen.report.resolve().as_uri())
         page.screenshot(path=chosen.picture)
         browser.close()
 
