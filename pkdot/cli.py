@@ -25,9 +25,7 @@ def main(arguments: list[str] | None = None) -> None:
         if verb in STAGES:
             _run_stage(verb, STAGES[verb], arguments[1:])
         else:
-            from pkdot.commands import run
-
-            run(arguments)
+            _run_by_hand(arguments)
     except PkdotError as error:
         sys.exit(f"pkdot {verb}: {error}")
     except KeyboardInterrupt:
@@ -47,6 +45,20 @@ def _of_the_machine(error: Exception) -> str | None:
     if number in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{error.filename}: {os.strerror(number)}. Change its permissions and run again."
     return None
+
+
+def _run_by_hand(arguments: list[str]) -> None:
+    """Run a verb that people use; who reads what it says may have seen enough before the end, as `head` does."""
+    from pkdot.commands import run
+
+    try:
+        try:
+            run(arguments)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from pkdot.errors import ConfigError
+from pkdot.errors import ConfigError, DataError
 from pkdot.files import write_text
 from pkdot.params import sentences
 from pkdot.stages import STAGES
+
+if TYPE_CHECKING:
+    from pkdot.config import Experiment
 
 
 def run(arguments: list[str]) -> None:
@@ -60,32 +63,49 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    """Ingest into a folder that is thrown away, and print the ledger."""
-    from pkdot import jobs
+    """Read a configuration and its data into a folder that is thrown away, and print what must be mended."""
     from pkdot.config import load
-    from pkdot.data import Samples
-    from pkdot.datasets.ingest import ingest
-    from pkdot.ledger import Ledger
 
     experiment = load(chosen.config)
+    for name in experiment.protocols:
+        load(chosen.config.with_name(f"{name}.yaml"))
     print(f"{chosen.config}: the configuration is valid.")
-    if experiment.dataset.is_prepared and not Path(experiment.dataset.root).exists():
-        print(f"{experiment.dataset.root}: does not exist yet; the workflow makes it.")
+    root = experiment.dataset.root
+    if experiment.dataset.is_prepared and not Path(root).exists():
+        print(f"{root}: does not exist yet; the workflow makes it.")
         return
-    scratch = Path(tempfile.mkdtemp(prefix="pkdot-check-"))
-    try:
-        ingest(scratch / "out", jobs.ingest(experiment))
-        samples = Samples.load(scratch / "out" / "manifest.parquet")
-        entries = Ledger.read([scratch / "out" / "ingest.ledger.csv"]).entries
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    for entry in entries:
-        print(f"{entry.sample_id}: {entry.problem} ({entry.action})")
-    about = samples.about
-    counts = f"{about['samples']} samples of {about['subjects']} subjects, {len(entries)} problems"
-    print(f"{experiment.dataset.root}: {counts}.")
-    if entries:
+    with tempfile.TemporaryDirectory(prefix="pkdot-check-") as scratch:
+        counts, problems = _problems(experiment, Path(scratch) / "out")
+    for problem in problems:
+        print(problem)
+    print(f"{root}: {counts}, {len(problems)} problems.")
+    print("Looked at: the list of samples, the folds, and the first sample of each modality. What is wrong inside")
+    print("other files is found when features are made of them; ledger.csv and the report say what that cost.")
+    if problems:
         sys.exit(1)
+
+
+def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
+    """How many samples and subjects the data have, and what is wrong with them, a sentence each."""
+    from pkdot import jobs
+    from pkdot.data import Samples
+    from pkdot.datasets.ingest import ingest
+    from pkdot.features.extract import first_problems
+    from pkdot.ledger import Ledger
+    from pkdot.splits import make_splits
+
+    ingest(scratch, jobs.ingest(experiment))
+    manifest = scratch / "manifest.parquet"
+    about = Samples.load(manifest).about
+    entries = Ledger.read([scratch / "ingest.ledger.csv"]).entries
+    for name in experiment.modalities:
+        entries += first_problems(manifest, jobs.features(experiment, name, 0))
+    problems = [f"{entry.sample_id}: {entry.problem} ({entry.action})" for entry in entries]
+    try:
+        make_splits(manifest, scratch, jobs.splits(experiment))
+    except DataError as error:
+        problems.append(str(error).replace(str(manifest), experiment.dataset.root))
+    return f"{about['samples']} samples of {about['subjects']} subjects", problems
 
 
 def _simulate(chosen: argparse.Namespace) -> None:
@@ -98,7 +118,10 @@ def _simulate(chosen: argparse.Namespace) -> None:
         key, separator, value = pair.partition("=")
         if not separator:
             raise ConfigError(f"'{pair}' is not KEY=VALUE")
-        options[key] = yaml.safe_load(value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"'{pair}': the value is not valid YAML") from error
     out = chosen.out or Path("data/simulated") / chosen.dataset
     try:
         params = PrepareParams(dataset=chosen.dataset, options=options)

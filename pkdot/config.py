@@ -163,6 +163,10 @@ class Experiment(Params):
             for name in sections:
                 if name not in ("modalities", "teacher", "tnet", "students"):
                     raise ConfigError(f"{fold} overrides '{name}', which belongs to all folds")
+            try:
+                canonical(sections)
+            except (TypeError, ValueError) as error:  # a date, or a number without end
+                raise ConfigError(f"{fold} holds what is no text, finite number, list or section") from error
         return value
 
     @field_validator("seeds")
@@ -240,9 +244,11 @@ class _Yaml(yaml.SafeLoader):
     def construct_mapping(self, node, deep=False):
         seen = set()
         for key, _ in node.value:
+            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
+                raise yaml.MarkedYAMLError(problem="a name is no text; quote it", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
-            seen.add(str(key.value))
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 

@@ -15,7 +15,7 @@ class Params(BaseModel):
     Every field carries a description; the documentation of the configuration is made from it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     def plain(self) -> dict[str, Any]:
         """Return the parameters as JSON-able types."""

@@ -118,9 +118,20 @@ def verified(path: Path) -> str:
         if known["outputs"][path.name] != digest:
             raise DataError(
                 f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
-                f"Delete {known['marker']} and run again."
+                f"Delete {to_delete(known, path)} and run again."
             )
     return digest
+
+
+def to_delete(known: dict, path: Path | None = None) -> Path:
+    """What to delete so that the workflow runs the job of a record again: a damaged file itself, or the marker.
+
+    Of data that the project made it is the whole root: without their marker, stand-in data would pass for real ones.
+    """
+    marker = Path(known["marker"])
+    if known["stage"] == "pkdot.datasets.prepare":
+        return marker.parent
+    return path or marker
 
 
 def chain(paths: Iterable[Path]) -> dict[Path, dict]:
@@ -154,7 +165,7 @@ def chain(paths: Iterable[Path]) -> dict[Path, dict]:
             if read_json(made_by)["outputs"][source.name] != digest:
                 raise DataError(
                     f"{known['marker']}: it was made from another {source} than the one that lies there now. "
-                    f"Delete {known['marker']} and run again."
+                    f"Delete {to_delete(known)} and run again."
                 )
             waiting.append(made_by)
     return dict(sorted(found.items()))
@@ -186,14 +197,16 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
     digests = {str(path): verified(path) for path in inputs}
     latest = max((path.stat().st_mtime_ns for path in inputs), default=0)
     scratch = _fresh_scratch(out, record)
+    own = out / (f"{record}.run.json" if record != "run" else "run.json")
+    if own.is_file() and not any((out / name).is_file() for name in read_json(own)["outputs"]):
+        own.unlink()  # the workflow has cleared the way; a job that fails now leaves no record of files that are gone
     try:
         yield scratch
         moved = _move(scratch, out, latest)
         marker = next((folder / name for folder, names in moved.items() for name in names if folder == out), out)
         for folder, outputs in moved.items():
-            name = f"{record}.run.json" if folder == out and record != "run" else "run.json"
             write_json(
-                folder / name,
+                own if folder == out else folder / "run.json",
                 {
                     "stage": module,
                     "params": params.plain(),

@@ -99,6 +99,9 @@ class Choice(Params):
     @classmethod
     def _spread(cls, value: Any) -> Any:
         if isinstance(value, str):
+            more = [f"{key}: ..." for key, field in cls.model_fields.items() if field.is_required() and key != "name"]
+            if more:
+                raise ConfigError(f"takes more than a name; write {{name: {value}, {', '.join(more)}}}")
             return {"name": value}
         if isinstance(value, dict) and "options" not in value:
             own = {key: value[key] for key in cls.model_fields if key in value}

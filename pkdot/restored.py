@@ -55,6 +55,57 @@ def adopt(ledger: Path, lock: Path, asked: Callable[[str], str | None], remove: 
         return _adopt(ledger, known, now, foreign, asked, remove) if foreign and alone else []
 
 
+def complete(lock: Path, remove: bool) -> list[str]:
+    """Look for jobs of which a file is gone; return a file of each, by which the workflow knows it.
+
+    Snakemake misses a file only where a job that reads it is due anyway, and else takes what was made of it for
+    current. So what is left of such a job goes too, and all that was made of it, and a run makes them again.
+
+    Parameters
+    ----------
+    lock : Path
+        The lock of the folder; while a run is at work nothing is touched.
+    remove : bool
+        Remove the files; else only say which jobs these are.
+    """
+    told = {name: _record(name) for name in records()}
+    jobs: dict[tuple, list[str]] = {}
+    for name, record in told.items():
+        jobs.setdefault((record["marker"], record.get("started")), []).append(name)
+    torn = {name for names in jobs.values() if _is_torn(names, told) for name in names}
+    wrong = _with_what_was_made_of(torn, told)
+    left = [file for name in wrong for file in _outputs(name, told[name]) if file.is_file()]
+    with quiet(lock) as alone:
+        if not (left and alone):
+            return []
+        for file in left if remove else ():
+            file.unlink()
+    return sorted({told[name]["marker"] for name in torn})
+
+
+def _is_torn(names: list[str], told: dict[str, dict]) -> bool:
+    """Whether a file of a job is gone; nothing is asked of records that an earlier job left without their marker's."""
+    own = [name for name in names if Path(name).parent == Path(told[name]["marker"]).parent]
+    if not own:
+        return False
+    files = [file for name in names for file in _outputs(name, told[name])]
+    return len(names) < told[own[0]].get("folders", 1) or not all(file.is_file() for file in files)
+
+
+def _with_what_was_made_of(wrong: set[str], told: dict[str, dict]) -> set[str]:
+    """Records, and those of all jobs that read their files, and so on."""
+    wrong, new = set(wrong), set(wrong)
+    while new:
+        files = {str(file) for name in new for file in _outputs(name, told[name])}
+        new = {name for name in told.keys() - wrong if files & told[name]["inputs"].keys()}
+        wrong |= new
+    return wrong
+
+
+def _outputs(name: str, record: dict) -> list[Path]:
+    return [Path(name).with_name(file) for file in record["outputs"]]
+
+
 def _adopt(ledger: Path, known: dict, now: dict, foreign: set, asked: Callable, remove: bool) -> list[str]:
     told = {name: _record(name) for name in now}
     wrong = _wrong(told, foreign, asked)

@@ -143,10 +143,10 @@ def _official(units: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 def _validation(rest: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[str]:
     """The share of a fold's training part that makes the choices, balanced in classes."""
-    if rest["group"].nunique() < 2:
+    if (count := rest["group"].nunique()) < 2:
         raise DataError(
-            "the training part of a fold has one subject (or group that must stay together), but it takes one to "
-            "train on and one to make the choices. Add subjects."
+            f"the training part of a fold has {'one' if count else 'no'} subject (or group that must stay together), "
+            "but it takes one to train on and one to make the choices. Add subjects, or test on fewer."
         )
     return _deal(rest, np.array([fraction, 1 - fraction]), rng)[0]
 

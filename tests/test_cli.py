@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -47,6 +48,10 @@ def said(*arguments):
         (["check", "config/nothing.yaml"], "config/nothing.yaml: no such configuration."),
         (["simulate", "biovd"], "there is no data set 'biovd'. Did you mean 'biovid'?"),
         (["simulate", "arrays"], "cannot be made; point dataset.root at your own copy."),
+        (["simulate", "biovid", "subjects=[1"], "'subjects=[1': the value is not valid YAML"),
+        (["simulate", "biovid", "subjects=.inf"], "subjects: Input should be a finite number (it is inf)."),
+        (["simulate", "biovid", "face_strength=.nan"], "face_strength: Input should be a finite number (it is nan)."),
+        (["simulate", "biovid", "--workers", "0"], "--workers is 0; it takes one or more"),
         (["simulate", "biovid", "subjects"], "'subjects' is not KEY=VALUE"),
         (["simulate", "biovid", "subjcts=3"], "there is no option 'subjcts'. Did you mean 'subjects'?"),
     ],
@@ -92,6 +97,50 @@ def test_a_data_set_is_checked_before_anything_is_run(tmp_path, monkeypatch, cap
     assert "s0a: own/signals/s0a_pulse.npy: no such file (dropped)" in told
     assert "44 samples of 6 subjects, 1 problems" in told
     assert sorted(tmp_path.rglob("*")) == [path for path in before if path.name != "s0a_pulse.npy"]
+
+
+CLASSES = {**arrays_config()["dataset"], "classes": ["a", "b", "c"]}
+CHANNELS = {"name": "window", "channels": 5, "length": 32}
+
+
+def everyone(scheme="given"):
+    return {"scheme": scheme, "test_subjects": [f"s{number}" for number in range(6)]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"splits": {"folds": 1000}}, "splits.folds is 1000, but there are 6 subjects"),
+        ({"splits": {"scheme": "given", "test_subjects": ["s9"]}}, "splits.test_subjects names 's9'"),
+        ({"splits": everyone()}, "the training part of a fold has no subject"),
+        ({"splits": {"scheme": "official"}}, "this data set has no owners' split"),
+        ({"splits": {"scheme": "leave_one_subject_out", "folds": 4}}, "Set splits.folds to 6"),
+        ({"dataset": CLASSES}, "own: the training part of fold 0 has no sample of class c"),
+        ({"feature": CHANNELS}, "s0a-0000: own/signals/s0a_motion.npy: has shape (128, 2), not (time, 5)"),
+        ({"protocols": ["tinyy"]}, "config/tinyy.yaml: no such configuration. Did you mean tiny?"),
+    ],
+)
+def test_what_no_run_could_do_is_found_by_the_check(tmp_path, monkeypatch, capsys, changes, sentence):
+    monkeypatch.chdir(tmp_path)
+    make_arrays(tmp_path / "own")
+    values = arrays_config()
+    if feature := changes.get("feature"):
+        values["modalities"]["motion"]["feature"] = feature
+        changes = {}
+    write_config(tmp_path / "config" / "tiny.yaml", values | changes)
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "config/tiny.yaml"])
+    assert ended.value.code != 0
+    assert sentence in f"{capsys.readouterr().out}{ended.value.code}"
+
+
+def test_who_reads_may_stop_early(tmp_path):
+    nobody, pipe = os.pipe()
+    os.close(nobody)
+    command, env = [sys.executable, "-m", "pkdot", "options"], {**os.environ, "PYTHONPATH": str(REPO)}
+    ended = subprocess.run(command, cwd=tmp_path, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True)
+    os.close(pipe)
+    assert (ended.stderr, ended.returncode) == ("", 141)
 
 
 def test_a_stage_runs_from_the_command_line(tmp_path):

@@ -7,6 +7,7 @@ import copy
 import importlib
 import pkgutil
 import tomllib
+from datetime import date
 
 import pytest
 import yaml
@@ -82,6 +83,10 @@ def with_a_modality_called_dropout():
         (changed("modalities", "pulse", source="video"), "offers motion, pulse"),
         (changed("modalities", **{"Big-Name": arrays_config()["modalities"]["pulse"]}), "is no name for a modality"),
         (changed(seeds=[0, 0]), "a seed is named twice"),
+        (changed("dataset", seconds=float("inf")), "seconds: Input should be a finite number"),
+        (changed("teacher", "training", learning_rate=float("nan")), "learning_rate: Input should be a finite number"),
+        (changed("overrides", "fold_1", "teacher", dim=float("inf")), "fold_1 holds what is no text, finite number"),
+        (changed("overrides", "fold_1", "teacher", dim=date(2020, 1, 1)), "fold_1 holds what is no text"),
         (changed(seeds=[-1]), "seeds.0"),
         (changed(seeds=[]), "seeds"),
         (changed("task", kind="regression"), "cross_entropy does not serve task.kind regression"),
@@ -138,6 +143,11 @@ def test_every_problem_is_told_at_once(tmp_path):
         ("a: !!python/object/apply:os.system [echo]", "not valid YAML"),
         ("shards: 1\nshards: 2\n", "'shards' is given twice"),
         ("modalities:\n  face: {}\n  face: {}\n", "'face' is given twice"),
+        ("1: 2\n", "a name is no text; quote it.*line 1"),
+        ("shards: 1\nnull: 1\n", "a name is no text; quote it.*line 2"),
+        ("? [a, b]\n: 1\n", "a name is no text; quote it"),
+        ("dataset: {name: arrays, 2020-01-01: x}\n", "a name is no text; quote it"),
+        ("dataset: arrays\n", "dataset: takes more than a name; write {name: arrays, root: ...}"),
     ],
 )
 def test_what_is_no_configuration_is_refused(tmp_path, text, said):

@@ -44,7 +44,9 @@ HEAVY = {
     "torchvision",
     "matplotlib",
 }
-TORCH_MODULES = re.compile(r"(encoders|fusion|hallucination|distillation)/|networks|training/(loop|fold|predictions)")
+TORCH_MODULES = re.compile(
+    r"(encoders|fusion|hallucination|distillation)/|networks|training/(loop|optimiser|fold|predictions)"
+)
 
 
 def name_of(path):

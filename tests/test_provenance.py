@@ -172,9 +172,33 @@ def test_a_damaged_input_is_told_with_what_to_delete(tmp_path):
         with job("pkdot.splits", tmp_path / "out", PARAMS, inputs=[tmp_path / "manifest.txt"]):
             raise AssertionError("the job ran")
 
-    with pytest.raises(DataError, match=rf"damaged or replaced. Delete {tmp_path}/dataset.txt and run again"):
+    with pytest.raises(DataError, match=rf"damaged or replaced. Delete {tmp_path}/manifest.txt and run again"):
         reading()
     assert not (tmp_path / "out").exists()
+
+
+def test_the_marker_of_stand_in_data_is_never_to_be_deleted_alone(tmp_path):
+    """Without it they would pass for real data."""
+    root = tmp_path / "root"
+    with job("pkdot.datasets.prepare", root, PARAMS) as scratch:
+        write(scratch, SIMULATED="1")
+    (root / "SIMULATED.txt").write_text("edited")
+    with pytest.raises(DataError, match=rf"Delete {root} and run again"):
+        verified(root / "SIMULATED.txt")
+
+
+def test_a_job_that_fails_after_its_files_were_cleared_away_leaves_no_record(tmp_path):
+    def run(fail):
+        with job("pkdot.splits", tmp_path / "out", PARAMS, record="splits") as scratch:
+            write(scratch, a="1")
+            if fail:
+                raise RuntimeError("stop")
+
+    run(fail=False)
+    (tmp_path / "out" / "a.txt").unlink()
+    with pytest.raises(RuntimeError, match=r"stop"):
+        run(fail=True)
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_a_missing_input_is_told(tmp_path):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from pkdot import onerun, restored
+from pkdot.files import read_json
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash, job
 
@@ -120,3 +122,57 @@ def test_while_a_run_is_at_work_nothing_is_touched(folder):
         os.close(handle)
     assert there() == [True, True, True]
     assert ages() == before
+
+
+STUDENT, MARKER = "results/e/students/seed_0/kd/predictions", "results/e/students/kd.json"
+SCORES = "results/e/folds/fold_0.json"
+
+
+@pytest.fixture
+def students(folder):
+    """A job that writes into two folders, with a file that was made of the deeper one; all of them made here."""
+    with job(MODULE, Path("results/e/students"), Told(), [Path(WEIGHTS)], "kd") as scratch:
+        (scratch / "kd.json").write_text("chosen")
+        (scratch / "seed_0" / "kd").mkdir(parents=True)
+        (scratch / "seed_0" / "kd" / "predictions").write_text("1")
+    make(SCORES, STUDENT, record="fold_0")
+    restored.remember(LEDGER, {})
+    assert restored.complete(LOCK, remove=True) == []
+    return folder
+
+
+@pytest.mark.parametrize("gone", [STUDENT, MARKER])
+def test_a_job_of_which_a_file_is_gone_runs_again_with_all_that_was_made_of_it(students, gone):
+    Path(gone).unlink()
+    left = [path for path in (MARKER, STUDENT, SCORES) if path != gone]
+    assert restored.complete(LOCK, remove=False) == [MARKER]
+    assert all(Path(path).is_file() for path in left)
+    assert restored.complete(LOCK, remove=True) == [MARKER]
+    assert not any(Path(path).is_file() for path in left)
+    assert there() == [True, True, True]
+    assert restored.complete(LOCK, remove=True) == [], "told once"
+
+
+def test_a_job_of_which_a_whole_folder_is_gone_runs_again(students):
+    shutil.rmtree("results/e/students/seed_0")
+    assert restored.complete(LOCK, remove=True) == [MARKER]
+    assert not Path(MARKER).is_file()
+
+
+def test_folders_of_earlier_seeds_are_left_alone(students):
+    """Their job ran again with fewer seeds; nobody asks for them."""
+    shutil.copytree("results/e/students/seed_0", "results/e/students/seed_1")
+    record = Path("results/e/students/seed_1/kd/run.json")
+    record.write_text(canonical({**read_json(record), "started": "earlier"}))
+    Path("results/e/students/seed_1/kd/predictions").unlink()
+    assert restored.complete(LOCK, remove=True) == []
+
+
+def test_while_a_run_is_at_work_nothing_is_removed(students):
+    Path(MARKER).unlink()
+    handle = onerun.share(LOCK)
+    try:
+        assert restored.complete(LOCK, remove=True) == []
+    finally:
+        os.close(handle)
+    assert Path(STUDENT).is_file()

@@ -5,7 +5,8 @@ Layout of the root::
     recordings.csv    recording_id, subject_id, target, rate, one column a stream: path of a .npy (time, channels)
 
 ``target`` is a class for the whole recording; ``rate`` is in Hz and holds for all its streams. A path is relative to
-the root. An empty cell says that the recording lacks the stream.
+the root, and no two recordings share a file. An empty cell says that the recording lacks the stream; spaces around
+a cell do not count.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pkdot.datasets.base import Dataset, register
-from pkdot.errors import DataError
+from pkdot.errors import ConfigError, DataError
 from pkdot.files import open_array
 from pkdot.ledger import Ledger
 from pkdot.params import Params
 
 COLUMNS = ("recording_id", "subject_id", "target", "rate")
+MOST_WINDOWS = 100_000  # of one recording; more come of a mistake in its rate, or of a tiny step
 
 
 class ArraysOptions(Params):
@@ -34,6 +36,13 @@ class ArraysOptions(Params):
     classes: list[str] = Field(min_length=2, description="classes in order; recordings of others are left out")
     seconds: float = Field(4.0, gt=0, description="length of a window")
     step: float = Field(4.0, gt=0, description="time from the start of a window to that of the next, in seconds")
+
+    @field_validator("streams", "classes")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        if len(set(value)) < len(value):
+            raise ConfigError("a name is given twice")
+        return value
 
 
 @register("arrays")
@@ -59,6 +68,7 @@ class Arrays(Dataset):
     def read(self, ledger: Ledger) -> pd.DataFrame:
         table = self._recordings()
         seen: set[str] = set()
+        owners: dict[Path, str] = {}
         rows = []
         for number, recording in enumerate(table.to_dict("records")):
             name = recording["recording_id"]
@@ -66,7 +76,7 @@ class Arrays(Dataset):
             try:
                 if name in seen:
                     raise DataError(f"{where}: the recording_id '{name}' was used before")
-                rows += self._windows(recording, where, ledger)
+                rows += self._windows(recording, where, owners, ledger)
                 seen.add(name)
             except DataError as problem:
                 ledger.add(name, "", "ingest", str(problem))
@@ -85,20 +95,21 @@ class Arrays(Dataset):
                 raise DataError(
                     f"{path}: has no column '{column}'; add it, or name the right streams in the configuration."
                 )
-        return table
+        return table.apply(lambda column: column.str.strip())  # or 'anna' and ' anna' were two subjects
 
-    def _windows(self, recording: dict[str, str], where: str, ledger: Ledger) -> list[dict]:
+    def _windows(self, recording: dict[str, str], where: str, owners: dict[Path, str], ledger: Ledger) -> list[dict]:
         options = self.options
         for column in ("recording_id", "subject_id"):
-            if not recording[column].strip():
+            if not recording[column]:
                 raise DataError(f"{where}: the {column} is empty")
         if recording["target"] not in options.classes:
             raise DataError(f"{where}: the target '{recording['target']}' is not in dataset.classes")
         rate = _positive(recording["rate"], where)
-        paths = {stream: self._path(recording[stream], where) for stream in options.streams}
+        paths = {stream: self._path(recording[stream], where, owners) for stream in options.streams}
         seconds = [len(open_array(path)) / rate for path in paths.values() if path is not None]
         if not seconds:
             raise DataError(f"{where}: the recording has none of the streams {', '.join(options.streams)}")
+        _check_count(max(seconds), rate, options, where)
         starts, longest = (np.arange(0, s - options.seconds + 1e-9, options.step) for s in (min(seconds), max(seconds)))
         if not len(starts):
             raise DataError(
@@ -107,6 +118,7 @@ class Arrays(Dataset):
         if len(longest) > len(starts):
             problem = f"{where}: the streams last {min(seconds):.1f} to {max(seconds):.1f} s; the rest is left out"
             ledger.add(recording["recording_id"], "", "ingest", problem)
+        owners |= {path.resolve(): recording["recording_id"] for path in paths.values() if path is not None}
         return [self._window(recording, paths, rate, *window) for window in enumerate(starts)]
 
     def _window(self, recording: dict, paths: dict[str, Path | None], rate: float, number: int, start: float) -> dict:
@@ -126,7 +138,7 @@ class Arrays(Dataset):
             }
         return row
 
-    def _path(self, name: str, where: str) -> Path | None:
+    def _path(self, name: str, where: str, owners: dict[Path, str]) -> Path | None:
         if not name:
             return None
         if "\0" in name:
@@ -134,7 +146,20 @@ class Arrays(Dataset):
         path = self.root / name
         if not path.resolve().is_relative_to(self.root.resolve()):
             raise DataError(f"{where}: the path '{name}' leads out of {self.root}")
+        if path.resolve() in owners:
+            raise DataError(f"{where}: the file '{name}' is that of the recording '{owners[path.resolve()]}' already")
         return path
+
+
+def _check_count(seconds: float, rate: float, options: ArraysOptions, where: str) -> None:
+    """Refuse windows that begin at the same sample, and more of them than memory holds."""
+    if options.step * rate < 0.5:
+        raise DataError(f"{where}: at {rate:g} Hz a step of {options.step:g} s is no whole sample; mend one of them")
+    if (seconds - options.seconds) / options.step >= MOST_WINDOWS:
+        raise DataError(
+            f"{where}: a recording of {seconds:g} s and a step of {options.step:g} s make more than {MOST_WINDOWS:,} "
+            "windows; mend the rate or the step"
+        )
 
 
 def _positive(text: str, where: str) -> float:

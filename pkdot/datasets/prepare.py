@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field
 
 from pkdot.datasets.base import DatasetChoice
+from pkdot.errors import ConfigError
 from pkdot.params import Params
 from pkdot.provenance import job
 
@@ -22,6 +23,8 @@ class PrepareParams(Params):
 
 def prepare(out: Path, params: PrepareParams, workers: int = 1) -> None:
     """Make the root of a data set in its owners' layout; its marker is written last."""
+    if workers < 1:
+        raise ConfigError(f"--workers is {workers}; it takes one or more")
     cls = params.dataset.family.load(params.dataset.name)
     preparation = params.dataset.preparation_of(params.options)
     with job(__name__, out, params) as scratch:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
-from pkdot.ledger import Ledger
+from pkdot.ledger import Entry, Ledger
 from pkdot.params import Params
 from pkdot.provenance import job
 
@@ -69,6 +69,19 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
         index = index.astype({"row": int, "valid": bool, "coverage": float})  # also where the shard is empty
         index.to_parquet(scratch / f"{name}.parquet", index=False)
         ledger.write(scratch / f"{name}.ledger.csv")
+
+
+def first_problems(manifest: Path, params: FeatureParams) -> list[Entry]:
+    """Extract the first sample that has the modality, whatever the shard, and return what keeps it from being used."""
+    cls, options = params.feature.load()
+    samples = _samples_of_shard(pd.read_parquet(manifest), params.model_copy(update={"shard": 0, "shards": 1}))
+    samples = samples[samples["path"].notna()]
+    ledger = Ledger()
+    if samples.empty:
+        ledger.add("all samples", params.modality, "features", f"there is no file of the modality {params.modality}")
+    elif _extract(cls(options), next(samples.itertuples(index=False)), params.modality, ledger) is not None:
+        return []  # a note on what was masked is no problem
+    return ledger.entries
 
 
 def _samples_of_shard(manifest: pd.DataFrame, params: FeatureParams) -> pd.DataFrame:

@@ -1,7 +1,8 @@
-"""The ablation stage: variants of a method side by side, and what the released code's protocol would have claimed."""
+"""The ablation stage: variants of a method side by side, and the same methods under other protocols."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,15 @@ from pydantic import Field
 from pkdot.evaluation.evaluate import CEILING, FLOOR
 from pkdot.files import read_json, write_text
 from pkdot.params import Params
-from pkdot.provenance import job
+from pkdot.provenance import chain, job
+from pkdot.reporting.wording import label_of, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+LEAKING = "clips_as_released"
+# Which job it is and how work is shared out, not what is done.
+_NO_OPTIONS = ("fold", "shard", "shards", "label", "modality", "compute")
 
 
 class AblationParams(Params):
@@ -32,7 +38,7 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
         summary.json of the variants.
     protocols : list of Path
         summary.json of the experiment itself, then of the same data under other protocols, such as the one of the
-        released code; their methods are set side by side.
+        released code; their methods are set side by side, with what the records behind them say they differ in.
     out : Path
         The folder of the page.
     """
@@ -48,18 +54,21 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
             "rows": rows,
             "changes": {name: _change(variant) for name, variant in params.variants.items()},
             "figure": _figure(rows, metric),
-            "protocols": _protocols([read_json(path) for path in protocols], metric),
+            "leaks": _leaks(summary),
+            "protocols": _protocols(protocols, metric),
         }
         write_text(scratch / "ablation.html", render("ablation.html", context))
 
 
 def _change(variant: dict[str, Any]) -> str:
     """A variant in words: its method, the options that it fixes, and how its student differs."""
-    options = {**variant["method"]["options"], **{key: variant[key] for key in ("tnet", "batch_size") if variant[key]}}
+    method = dict(variant["method"])
+    name = method.pop("name")
+    options = {**method, **{key: variant[key] for key in ("tnet", "batch_size") if variant[key]}}
     if variant["fusion"]:
         options["fusion"] = variant["fusion"]["name"]
     said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
-    return f"{variant['method']['name']}: {said}" if said else variant["method"]["name"]
+    return f"{name}: {said}" if said else name
 
 
 def _figure(rows: list[dict], metric: str) -> Markup:
@@ -67,10 +76,10 @@ def _figure(rows: list[dict], metric: str) -> Markup:
     from pkdot.reporting.drawing import CEILING as CEILING_COLOUR
     from pkdot.reporting.drawing import FLOOR as FLOOR_COLOUR
     from pkdot.reporting.drawing import STUDENT, canvas, svg
-    from pkdot.reporting.wording import label_of
+    from pkdot.reporting.figures import ROWS_WIDTH
 
     ends = {FLOOR: FLOOR_COLOUR, CEILING: CEILING_COLOUR}
-    with canvas(8, 0.9 + 0.3 * len(rows)) as figure:
+    with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         for position, row in enumerate(rows):
             colour = ends.get(row["method"], STUDENT)
@@ -84,17 +93,57 @@ def _figure(rows: list[dict], metric: str) -> Markup:
         return svg(figure, f"{label_of(metric)} of every variant with its 95 % interval")
 
 
-def _protocols(summaries: list[dict], metric: str) -> dict[str, Any]:
-    """The methods that all protocols have, with the metric under each, and its rise against the first protocol."""
-    if len(summaries) < 2:
+def _leaks(summary: Path) -> bool:
+    """Whether one person lay on both sides and the test part made the choices, by the records behind a summary."""
+    return any(record["params"].get("scheme") == LEAKING for record in chain([summary]).values())
+
+
+def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
+    """The methods that all protocols have, their rise against the first one, and all that the protocols differ in."""
+    if len(paths) < 2:
         return {}
+    summaries = [read_json(path) for path in paths]
     tables = [{row["method"]: row for row in found["rows"] if row["metric"] == metric} for found in summaries]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
+    names = [found["experiment"] for found in summaries]
+    told = [_told(path, shared) for path in paths]
+    options = list(dict.fromkeys(option for each in told for option in each))
+    said = [(option, [" or ".join(sorted(each.get(option, {"not set"}))) for each in told]) for option in options]
     return {
-        "names": [found["experiment"] for found in summaries],
+        "names": names,
+        "leaking": [name for name, path in zip(names, paths, strict=True) if _leaks(path)],
+        "differences": [(option, values) for option, values in said if len(set(values)) > 1],
         "rows": [
             {"method": name, "cells": [table[name] for table in tables],
              "rises": [table[name]["mean"] - tables[0][name]["mean"] for table in tables[1:]]}
             for name in shared
         ],
     }  # fmt: skip
+
+
+def _told(summary: Path, methods: list[str]) -> dict[str, set[str]]:
+    """What the jobs behind a summary were told: option -> its values, several where folds have their own."""
+    told: dict[str, set[str]] = {}
+    for path, record in chain([summary]).items():
+        stage, params = record["stage"].rpartition(".")[2], record["params"]
+        if stage == "evaluate" or params.get("label", methods[0]) not in methods:
+            continue
+        if stage == "splits":
+            told["share of the data in training"] = {_share(path.with_name("splits.json"))}
+        for option, value in _flat(params):
+            own = params.get("label") if option.startswith("method.") else params.get("modality")
+            told.setdefault(f"{stage}{f' of {own}' if own else ''}: {option}", set()).add(str(value))
+    return told
+
+
+def _share(splits: Path) -> str:
+    """Share of the subjects or samples that the training parts hold, mean over folds."""
+    folds = read_json(splits)["folds"]
+    sizes = [(len(fold["train"]), len({*fold["train"], *fold["validation"], *fold["test"]})) for fold in folds]
+    return percent(sum(train / whole for train, whole in sizes) / len(sizes))
+
+
+def _flat(params: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in params.items():
+        if place or key not in _NO_OPTIONS:
+            yield from _flat(value, f"{place}{key}.") if isinstance(value, dict) else [(place + key, value)]

@@ -11,6 +11,7 @@ from typing import Any
 from pkdot.config import Experiment
 from pkdot.errors import ConfigError, DataError
 from pkdot.params import canonical
+from pkdot.provenance import to_delete
 from pkdot.stages import STAGES
 
 
@@ -23,13 +24,15 @@ def check_configuration(experiment: Experiment, name: str, records: dict[Path, d
         A job ran with other parameters; the message names the first one that differs.
     """
     for record in records.values():
+        if record["stage"] == STAGES["prepare"].module and not experiment.dataset.is_prepared:
+            continue  # made by hand: the configuration says nothing of how
         given = record["params"]
         asked = [params for params in _asked(experiment, name, record) if params.keys() == given.keys()]
         if asked and given not in asked:
             where, was, now = next(_differences(given, asked[0]))
             raise DataError(
                 f"{record['marker']}: was made with {where} = {was}, but the configuration says {now}. "
-                f"Delete {record['marker']} and run again."
+                f"Delete {to_delete(record)} and run again."
             )
 
 

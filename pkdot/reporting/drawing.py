@@ -29,6 +29,8 @@ _VARIABLES = {
     THIRD: "--third",
 }
 
+SMALLEST, LARGEST = 0.7, 1.3  # pixels a point: where the page is narrower than a figure, it scrolls
+
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name from the data may hold a dollar sign
@@ -85,8 +87,9 @@ def svg(figure: Figure, label: str) -> Markup:
         text = text.replace(f": {colour}", f": var({variable})")
     inside = text[text.index(">") + 1 :]
     width, height = (round(side * 72, 1) for side in figure.get_size_inches())
-    opening = Markup('<svg viewBox="0 0 {} {}" style="max-width: {}px" role="img" aria-label="{}">')
-    return opening.format(width, height, round(width * 1.3), label) + Markup(inside)
+    sizes = f"min-width: {round(width * SMALLEST)}px; max-width: {round(width * LARGEST)}px"
+    opening = Markup('<svg viewBox="0 0 {} {}" style="{}" role="img" aria-label="{}">')
+    return opening.format(width, height, sizes, label) + Markup(inside)
 
 
 def picture(pixels: np.ndarray, kind: str = ".png") -> str:

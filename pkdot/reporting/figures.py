@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 WIDTH = 7.6
+ROWS_WIDTH = 6.2  # of a figure with a row a method: a phone shows it whole
 
 
 def colour_of(method: str, chosen: str | None) -> str:
@@ -33,7 +34,7 @@ def levels(evidence: Evidence, chosen: str | None) -> Markup:
     metric = evidence.summary["primary_metric"]
     methods = [*evidence.methods, *evidence.teachers]
     rows = [evidence.row(method) for method in methods]
-    with canvas(WIDTH, 0.9 + 0.3 * len(rows)) as figure:
+    with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         for name in (FLOOR, CEILING):
             axes.axvline(evidence.row(name)["mean"], color=colour_of(name, chosen), linestyle=(0, (4, 3)), linewidth=1)
@@ -48,8 +49,7 @@ def levels(evidence: Evidence, chosen: str | None) -> Markup:
             )
             axes.plot(row["mean"], height, "o", color=colour, markersize=7)
         _rows(axes, methods)
-        lower = " (lower is better)" if metric in LOWER_IS_BETTER else ""
-        axes.set_xlabel(label_of(metric) + lower)
+        axes.set_xlabel(label_of(metric) + _direction(metric))
         return svg(figure, f"{label_of(metric)} of every method with its 95 % interval")
 
 
@@ -57,7 +57,7 @@ def differences(evidence: Evidence, chosen: str | None) -> Markup:
     """Each subject's difference to the floor, a dot a subject, for every method."""
     methods = [method for method in (*evidence.methods, *evidence.teachers) if method != FLOOR]
     floor = evidence.by_subject(FLOOR)
-    with canvas(WIDTH, 0.9 + 0.34 * len(methods)) as figure:
+    with canvas(ROWS_WIDTH, 0.9 + 0.34 * len(methods)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=RULE, linewidth=1.2)
         for height, method in enumerate(methods):
@@ -70,7 +70,8 @@ def differences(evidence: Evidence, chosen: str | None) -> Markup:
             axes.plot(ends, [height + 0.3] * 2, color=colour, linewidth=2, solid_capstyle="round")
             axes.plot(row["diff"], height + 0.3, "|", color=colour, markersize=9, markeredgewidth=2)
         _rows(axes, methods)
-        axes.set_xlabel(f"difference in {label_of(evidence.summary['primary_metric'])} to the floor, for each subject")
+        metric = evidence.summary["primary_metric"]
+        axes.set_xlabel(f"difference in {label_of(metric)} to the floor{_direction(metric)}")
         return svg(figure, "difference of every subject to the floor, for every method")
 
 
@@ -86,7 +87,7 @@ def by_subject(evidence: Evidence, chosen: str) -> Markup:
         names = [short(evidence.subjects[i], 16) for i in order] if len(order) <= 40 else []
         axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > 12 else 0)
         axes.set_xlabel("" if names else f"{len(order)} subjects")
-        axes.set_ylabel("difference to the floor")
+        axes.set_ylabel(f"difference to the floor{_direction(evidence.summary['primary_metric'])}")
         axes.margins(x=0.02)
         return svg(figure, f"difference of {chosen} to the floor, a bar for each subject")
 
@@ -94,7 +95,7 @@ def by_subject(evidence: Evidence, chosen: str) -> Markup:
 def sensitivity(evidence: Evidence, chosen: str | None) -> Markup:
     """Validation score of every candidate: its mean over folds, and the one of each fold."""
     methods = evidence.methods
-    with canvas(WIDTH, 0.9 + 0.34 * len(methods)) as figure:
+    with canvas(ROWS_WIDTH, 0.9 + 0.34 * len(methods)) as figure:
         axes = figure.add_subplot()
         for height, method in enumerate(methods):
             scores = [[c["score"] for c in fold["candidates"]] for fold in evidence.choices[method]]
@@ -137,7 +138,7 @@ def curves(panels: list[tuple[str, np.ndarray, np.ndarray]], score: str) -> Mark
 
 def agreement(values: dict[str, np.ndarray], chosen: str | None) -> Markup:
     """How alike the similarity matrices of students and teacher are, a dot a fold and seed."""
-    with canvas(WIDTH, 0.9 + 0.3 * len(values)) as figure:
+    with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(values)) as figure:
         axes = figure.add_subplot()
         for height, (method, found) in enumerate(values.items()):
             colour = colour_of(method, chosen)
@@ -177,6 +178,10 @@ def trajectories(panels: list[tuple[str, pd.DataFrame]]) -> Markup:
         grid[0].legend(loc="upper right", ncols=2, fontsize=8)
         grid[-1].set_xlabel("frame")
         return svg(figure, "true and predicted values of some test samples")
+
+
+def _direction(metric: str) -> str:
+    return " (lower is better)" if metric in LOWER_IS_BETTER else ""
 
 
 def _rows(axes: Axes, names: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pkdot.evaluation.evaluate import CEILING, FLOOR
-from pkdot.evaluation.metrics import metric_names
+from pkdot.evaluation.metrics import LOWER_IS_BETTER, metric_names
 from pkdot.reporting import figures
 from pkdot.reporting.evidence import Evidence
 from pkdot.reporting.wording import options
@@ -24,19 +24,28 @@ def contest(evidence: Evidence, chosen: str | None) -> dict:
     summary = evidence.summary
     shares = {entry["method"]: entry for entry in summary["gap_closed"]}
     names = metric_names(evidence.experiment.task.kind, list(evidence.samples.about["targets"]))
+    ceiling, better = evidence.row(CEILING)["mean"], _sign(evidence)
 
     def row(method: str, metric: str) -> dict:
         found = evidence.row(method, metric)
         share = shares.get(method) if metric == summary["primary_metric"] else None
         return {**found, "role": role_of(evidence, method), "chosen": method == chosen, "gap": share}
 
+    methods = [*evidence.methods, *evidence.teachers]
     return {
         "metrics": names,
-        "methods": [*evidence.methods, *evidence.teachers],
-        "tables": {m: [row(name, m) for name in (*evidence.methods, *evidence.teachers)] for m in names},
+        "methods": methods,
+        "tables": {m: [row(name, m) for name in methods] for m in names},
         "compared": sum(entry["p"] is not None for entry in summary["rows"]) // len(names),
         "figure": figures.levels(evidence, chosen),
+        "ceiling": ceiling,
+        "above": [row for row in map(evidence.row, methods) if better * (row["mean"] - ceiling) > 0],
     }
+
+
+def _sign(evidence: Evidence) -> int:
+    """1 where higher values of the primary metric are better, else -1."""
+    return -1 if evidence.summary["primary_metric"] in LOWER_IS_BETTER else 1
 
 
 def role_of(evidence: Evidence, method: str) -> str:
@@ -52,6 +61,7 @@ def subjects(evidence: Evidence, chosen: str | None) -> dict:
     values = {method: evidence.by_subject(method) for method in methods}
     found = {
         "figure": figures.differences(evidence, chosen),
+        "lower": _sign(evidence) < 0,
         "methods": methods,
         "rows": [
             {"subject": name, "values": [values[method][i] for method in methods]}
@@ -59,14 +69,16 @@ def subjects(evidence: Evidence, chosen: str | None) -> dict:
         ],
     }
     if chosen:
-        gain = values[chosen] - values[FLOOR]
-        counts = {
-            "higher": int((gain > 0).sum()),
-            "lower": int((gain < 0).sum()),
-            "equal": int((gain == 0).sum()),
-        }
-        found |= {"bars": figures.by_subject(evidence, chosen), "counts": counts}
+        gain = _sign(evidence) * (values[chosen] - values[FLOOR])
+        found |= {"bars": figures.by_subject(evidence, chosen), "counts": counts(gain)}
     return found
+
+
+def counts(gain: np.ndarray) -> dict[str, int]:
+    """How many subjects gain, lose, and neither; NaN is a subject whose metric is not defined."""
+    equal = np.isclose(gain, 0)  # means over seeds of equal values differ in their last digits
+    kinds = {"better": ~equal & (gain > 0), "worse": ~equal & (gain < 0), "equal": equal}
+    return {kind: int(those.sum()) for kind, those in kinds.items()}
 
 
 def confusions(evidence: Evidence, chosen: str | None) -> dict | None:
@@ -107,7 +119,7 @@ def choices(evidence: Evidence, chosen: str | None) -> dict:
         for place in range(width):
             tried = [fold["candidates"][place] for fold in folds]
             cells = [
-                {"score": each["score"], "chosen": each["options"] == fold["chosen"]}
+                {"score": each["score"], "loss": each["loss"], "chosen": each["options"] == fold["chosen"]}
                 for each, fold in zip(tried, folds, strict=True)
             ]
             rows.append({"options": options(tried[0]["options"]), "cells": cells, "mean": float(means[place])})
@@ -177,11 +189,11 @@ def data(evidence: Evidence) -> dict:
     """The data set, its classes and its folds."""
     about, splits, table = evidence.samples.about, evidence.splits, evidence.samples.table
     target = next(iter(about["targets"]))
-    counts = Counter(table[target]) if evidence.samples.classes else {}
+    found = Counter(table[target]) if evidence.samples.classes else {}
     return {
         "about": about,
         "target": target,
-        "classes": [(name, counts[name]) for name in evidence.samples.classes or []],
+        "classes": [(name, found[name]) for name in evidence.samples.classes or []],
         "scheme": splits["scheme"].replace("_", " "),
         "unit": splits["unit"],
         "folds": [{part: len(fold[part]) for part in ("train", "validation", "test")} for fold in splits["folds"]],
@@ -195,10 +207,10 @@ def data(evidence: Evidence) -> dict:
 def ledger(evidence: Evidence) -> dict:
     """Entries of the ledger, counted and listed."""
     entries = evidence.ledger
-    counts = Counter((entry.stage, entry.modality or "all", entry.action) for entry in entries)
+    found = Counter((entry.stage, entry.modality or "all", entry.action) for entry in entries)
     return {
         "total": len(entries),
-        "counts": [(*key, count) for key, count in sorted(counts.items())],
+        "counts": [(*key, count) for key, count in sorted(found.items())],
         "entries": entries[:LEDGER_LINES],
         "path": (evidence.processed / "ledger.csv").as_posix(),
     }

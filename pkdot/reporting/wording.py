@@ -74,8 +74,8 @@ def joined(names: list[str]) -> str:
 
 
 def options(values: dict[str, Any]) -> str:
-    """Options of a method on one line."""
-    return ", ".join(f"{name} {value}" for name, value in sorted(values.items())) or "none"
+    """Options of a method that have a value, on one line."""
+    return ", ".join(f"{name} {value}" for name, value in sorted(values.items()) if value is not None) or "none"
 
 
 def short(name: Any, length: int = 28) -> str:

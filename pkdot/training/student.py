@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
 
+DIGITS = 9  # of a score: equal means of seeds may differ behind them, and the loss should tell those apart
+
 
 class StudentParams(Params):
     """One method on one fold."""
@@ -66,7 +68,7 @@ def train_students(
         for candidate in cls.candidates(options, params.candidates):
             runs = [_Run(fold, teacher[seed], params, cls, candidate, seed) for seed in params.seeds]
             scores = np.mean([run.train() for run in runs], axis=0)
-            tried.append((tuple(scores), candidate, runs))
+            tried.append(((round(scores[0], DIGITS), scores[1]), candidate, runs))
         best = max(range(len(tried)), key=lambda i: tried[i][0])
         choice = {
             "chosen": tried[best][1].plain(),

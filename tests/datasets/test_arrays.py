@@ -95,19 +95,26 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"subject_id": "  "}, "the subject_id is empty"),
         ({"recording_id": ""}, "the recording_id is empty"),
         ({"recording_id": "s0a"}, "the recording_id 's0a' was used before"),
+        ({"recording_id": " s0a "}, "the recording_id 's0a' was used before"),
+        ({"motion": "signals/s0a_motion.npy"}, "the file 'signals/s0a_motion.npy' is that of the recording 's0a'"),
+        ({"motion": "signals/../signals/s0a_pulse.npy"}, "is that of the recording 's0a' already"),
+        ({"motion": "signals/same.npy"}, "the file 'signals/same.npy' is that of the recording 's0b' already"),
+        ({"rate": "1e-6"}, "at 1e-06 Hz a step of 1 s is no whole sample"),
+        ({"rate": "1e-320"}, "Hz a step of 1 s is no whole sample"),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, said):
     signals = root / "signals"
     np.save(root.parent / "outside.npy", np.zeros((128, 2)))
     (signals / "link.npy").symlink_to(root.parent / "outside.npy")
+    (signals / "same.npy").symlink_to(signals / "s0b_motion.npy")
     np.save(signals / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
     np.save(signals / "number.npy", np.float64(3))
     edit(root, 2, **cells)
     manifest, ledger, _ = read(root)
     assert len(ledger) == 1
     assert said in ledger[0].problem
-    assert ledger[0].sample_id == cells.get("recording_id", "s1a")
+    assert ledger[0].sample_id == cells.get("recording_id", "s1a").strip()
     assert (ledger[0].stage, ledger[0].action) == ("ingest", "dropped")
     assert "\n" not in ledger[0].problem
     assert len(manifest) == 20, "the other recordings stay"
@@ -122,6 +129,36 @@ def test_a_recording_without_a_stream_stays_without_a_path(root):
     assert missing.sum() == 4
     assert manifest["sample_id"][missing].str.startswith("s0a").all()
     assert manifest["face_path"].notna().all()
+
+
+def test_spaces_around_a_cell_do_not_count(root):
+    """' s1' would be another person than 's1', and could lie on the other side of a split."""
+    before, _, _ = read(root)
+    cells = {"recording_id": " s1a", "subject_id": "s1 ", "target": "\ta", "rate": " 32 ", "pulse": " "}
+    edit(root, 2, **cells, motion=" signals/s1a_motion.npy\u00a0")
+    manifest, ledger, about = read(root)
+    assert ledger == []
+    assert about["subjects"] == 3
+    known = [column for column in before if not column.startswith("eda")]
+    pd.testing.assert_frame_equal(manifest[known], before[known])
+    assert manifest["eda_path"].isna().sum() == 4
+
+
+def test_a_file_of_a_recording_that_is_left_out_is_free(root):
+    edit(root, 0, target="c")
+    edit(root, 1, motion="signals/s0a_motion.npy")
+    _, ledger, _ = read(root)
+    assert [entry.sample_id for entry in ledger] == ["s0a"]
+
+
+def test_more_windows_than_memory_holds_are_refused(root):
+    np.save(root / "signals" / "s0a_motion.npy", np.zeros((4_000_000, 1), dtype=np.int8))
+    np.save(root / "signals" / "s0a_pulse.npy", np.zeros((4_000_000, 1), dtype=np.int8))
+    _, ledger, _ = read(root, step=0.03125)
+    assert [entry.sample_id for entry in ledger] == ["s0a"]
+    assert "a step of 0.03125 s make more than 100,000 windows" in ledger[0].problem
+    with pytest.raises(DataError, match=r"at 32 Hz a step of 1e-09 s is no whole sample"):
+        read(root, step=1e-9)
 
 
 def test_streams_of_different_lengths_share_their_common_part_and_the_ledger_says_so(root):
@@ -180,7 +217,15 @@ def test_a_root_that_is_none_is_refused(tmp_path, root):
 
 
 def test_options_that_cannot_be_are_refused():
-    for wrong in ({"seconds": 0}, {"step": -1}, {"streams": []}, {"classes": ["a"]}, {"stream": ["a"]}):
+    for wrong in (
+        {"seconds": 0},
+        {"step": -1},
+        {"streams": []},
+        {"classes": ["a"]},
+        {"stream": ["a"]},
+        {"classes": ["a", "a"]},
+        {"streams": ["a", "b", "a"]},
+    ):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             ArraysOptions(**{**OPTIONS, **wrong})
 

@@ -62,6 +62,21 @@ def test_figures_follow_the_colours_of_the_page(view, ran):
     assert (sum(channels) > 384) == (view.scheme == "dark")
 
 
+@pytest.mark.parametrize("name", ["tiny", "sequences"])
+def test_a_phone_shows_the_contest_whole_and_text_that_can_be_read(browser, ran, name):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto((ran / f"results/{name}/report.html").as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for section in ("#table", "#subjects", "#choices"):
+        wide = f"document.querySelector('{section} figure .wide')"
+        assert page.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth"), section
+    scales = page.evaluate(
+        "[...document.querySelectorAll('main svg')].map(s => s.getBoundingClientRect().width / s.viewBox.baseVal.width)"
+    )
+    assert min(scales) > 0.69
+    page.close()
+
+
 def _muted(view):
     return view.evaluate("getComputedStyle(document.querySelector('figcaption')).color")
 

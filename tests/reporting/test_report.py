@@ -13,6 +13,8 @@ import tree
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
+from pkdot.reporting.evidence import Evidence
+from pkdot.reporting.sections import contest, counts
 
 SECTIONS = ["table", "subjects", "similarity", "choices", "training", "tnet", "data", "ledger", "cost", "origin"]
 
@@ -127,6 +129,32 @@ def test_the_numbers_are_those_of_the_summary(ran):
         assert f"{row['mean']:.3f}" in text
     chosen = {options for fold in (0, 1) for options in _chosen(ran, fold, "pkdot")}
     assert all(value in text for value in chosen)
+
+
+@pytest.mark.parametrize(("better", "metric"), [(1, "accuracy"), (-1, "mae")])
+def test_methods_above_the_ceiling_are_named(copy, better, metric):
+    path = Path("results/tiny/summary.json")
+    summary = read_json(path)
+    means = {"teacher": 0.8, "modality_pulse": 0.9, "kd": 0.85}
+    of = [row for row in summary["rows"] if row["metric"] == "accuracy"]
+    rows = [{**row, "metric": metric, "mean": better * means.get(row["method"], 0.6)} for row in of]
+    write_json(path, {**summary, "primary_metric": metric, "rows": [*rows, *summary["rows"]]})
+    found = contest(Evidence(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)), None)
+    assert {row["method"] for row in found["above"]} == {"modality_pulse", "kd"}
+
+
+def test_subjects_are_counted_by_what_they_gain():
+    noise = 0.1 + 0.2 - 0.3
+    found = counts(np.array([0.2, -0.1, -0.3, 0.0, noise, -noise, np.nan]))
+    assert found == {"better": 1, "worse": 2, "equal": 3}
+
+
+def test_choices_are_shown_with_the_loss_that_tells_ties_apart(ran):
+    text = (ran / "results/tiny/report.html").read_text(encoding="utf-8")
+    choice = json.loads((ran / "results/tiny/students/fold_0/student_only.json").read_text())
+    assert "weight" in choice["chosen"]
+    assert all(f"<small>{candidate['loss']:.3f}</small>" in text for candidate in choice["candidates"])
+    assert "None" not in Parsed(text).text.partition("What was chosen")[2].partition("Configuration and versions")[0]
 
 
 def _chosen(ran, fold, method):

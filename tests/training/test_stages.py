@@ -13,7 +13,7 @@ from synthetic import World
 from pkdot.data import Samples
 from pkdot.errors import DataError
 from pkdot.provenance import verified
-from pkdot.training.student import train_students
+from pkdot.training.student import _Run, train_students
 from pkdot.training.teacher import train_teachers
 
 KINDS = {
@@ -229,6 +229,21 @@ def test_a_frozen_t_net_stays_as_the_teachers_left_it_and_a_random_one_does_not_
     random = run(world, tnet={"hidden": [6], "finetune": False, "state": "random"})
     student = load_file(random / "students" / "seed_0" / "kd" / "weights.safetensors")
     assert not all(np.array_equal(student[f"tnet.{name}"], value) for name, value in tnet.items())
+
+
+def test_candidates_that_differ_by_rounding_alone_are_told_apart_by_their_loss(tmp_path, monkeypatch):
+    world = World(tmp_path)
+    train = _Run.train
+
+    def rounded(run):
+        train(run)
+        return {1.0: (0.7125, -0.8), 0.3: (0.7124999999999999, -0.6)}[run.distiller.options.weight]
+
+    monkeypatch.setattr(_Run, "train", rounded)
+    choice = json.loads((run(world, "kd") / "students" / "kd.json").read_text())
+    assert [candidate["options"]["weight"] for candidate in choice["candidates"]] == [1.0, 0.3]
+    assert choice["chosen"]["weight"] == 0.3
+    assert {candidate["score"] for candidate in choice["candidates"]} == {0.7125}
 
 
 def test_a_weight_that_is_given_is_not_chosen(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from synthetic import write_config
 
 from pkdot.provenance import verified
-from tests.workflow.conftest import RAW, call, checkout, environment, metrics, tiny_config
+from tests.workflow.conftest import RAW, call, checkout, environment, jobs_of, metrics, states, tiny_config
 
 TARGET = "results/tiny/report.html"
 METHODS = ("student_only", "kd")
@@ -174,6 +174,42 @@ def test_a_plain_run_takes_the_profile_of_this_machine(ran):
     """Without it runs are not resumed, and the logs of failed jobs not shown."""
     told = run(ran, TARGET, "--dry-run")
     assert re.search(r"Using workflow specific profile \S*profiles/default", told)
+
+
+@pytest.mark.parametrize(
+    ("name", "jobs"),
+    [
+        ("results/tiny/summary.json", {"summary": 1}),
+        ("results/tiny/folds/fold_0.json", {"fold": 1, "summary": 1}),
+        ("results/tiny/students/fold_1/seed_0/kd/history.csv", {"students": 1, "fold": 1, "summary": 1}),
+        ("data/processed/tiny/dataset.json", {"ingest": 1}),
+    ],
+)
+def test_damage_that_only_the_report_sees_is_mended_as_told(finished, name, jobs):
+    """Whatever file is named: who deletes it and runs again has the same results as before."""
+    path, before = finished / name, states(finished)
+    whole, stamp = path.read_bytes(), path.stat().st_mtime_ns
+    path.write_bytes(whole + b" ")
+    os.utime(path, ns=(stamp, stamp))
+    (finished / TARGET).unlink()
+    told = run(finished, check=False)
+    assert set(re.findall(r"Delete (\S+) and run again", told)) == {name}
+    path.unlink()
+    told = jobs_of(run(finished))
+    assert {rule: told.count(rule) for rule in jobs} == jobs
+    assert path.read_bytes() == whole
+    assert set(states(finished)) >= set(before) - {Path("results/tiny/tracking.json")}
+    assert planned(finished) == {}
+
+
+def test_a_file_that_is_gone_is_missed_whether_or_not_a_job_asks_for_it(finished):
+    path = finished / "results/tiny/students/fold_0/seed_0/kd/predictions.parquet"
+    whole = path.read_bytes()
+    path.unlink()
+    told = run(finished, TARGET, "-n")
+    assert "students/fold_0/kd.json: this file, or another of the job that made it, is gone" in told
+    assert jobs_of(run(finished)) == ["fold", "report", "students", "summary"]
+    assert path.read_bytes() == whole
 
 
 def test_a_mistake_in_the_configuration_is_a_sentence(ran):

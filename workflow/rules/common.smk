@@ -59,6 +59,31 @@ def by_modality(pattern):
     )
 
 
+def by_shard(pattern):
+    """A function of the wildcards: one file a shard."""
+    return lambda wildcards: expand(
+        pattern, shard=range(experiment(wildcards.experiment).shards), **wildcards
+    )
+
+
+def whole(*makers):
+    """A function of the wildcards: every file that rules make for an experiment and its contest."""
+
+    def files(wildcards):
+        e = experiment(wildcards.experiment)
+        known = {
+            "experiment": wildcards.experiment,
+            "contest": "",
+            "shard": range(e.shards),
+            "modality": e.modalities,
+            "fold": range(e.splits.fold_count),
+            "method": jobs.contestants(e),
+        }
+        return [file for maker in makers for file in expand(maker.output, **known)]
+
+    return files
+
+
 def maker_of(root):
     """The experiment whose data the project makes itself in this root; all that share it must want the same data."""
     named = [

@@ -5,6 +5,7 @@ rule students:
     """Train the students of a method on a fold."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
         teachers=rules.teachers.output.marker,

@@ -5,8 +5,10 @@ rule encoder:
     """Train an encoder on a fold and embed all samples."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
         splits=rules.splits.output,
         features=rules.index.output.index,
+        arrays=by_shard(rules.features.output.array),
     output:
         weights=f"{ENCODERS}/{{modality}}/weights.safetensors",
         embeddings=f"{ENCODERS}/{{modality}}/embeddings.npy",

@@ -5,6 +5,7 @@ rule fold:
     """Score all methods on a fold."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
         teachers=rules.teachers.output.marker,
         students=lambda wildcards: expand(
             rules.students.output.marker,
@@ -36,7 +37,9 @@ rule summary:
     """Compare all methods over all folds."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
         folds=by_fold(rules.fold.output.metrics),
+        predictions=by_fold(rules.fold.output.predictions),
     output:
         predictions=f"{RESULTS}/{{contest}}predictions.parquet",
         metrics=f"{RESULTS}/{{contest}}metrics.csv",

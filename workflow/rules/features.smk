@@ -26,11 +26,8 @@ rule features:
 rule index:
     """Make one index of the shards of a modality."""
     input:
-        lambda wildcards: expand(
-            rules.features.output.index,
-            shard=range(experiment(wildcards.experiment).shards),
-            **wildcards,
-        ),
+        shards=by_shard(rules.features.output.index),
+        ledgers=by_shard(rules.features.output.ledger),
     output:
         index=f"{DATA}/{{modality}}/index.parquet",
         ledger=f"{DATA}/{{modality}}/index.ledger.csv",
@@ -45,7 +42,7 @@ rule index:
     params:
         cfg=job_params("index", "modality"),
     shell:
-        "pkdot index --shards {input} --out $(dirname {output.index}) --params {params.cfg:q} 2> {log}"
+        "pkdot index --shards {input.shards} --out $(dirname {output.index}) --params {params.cfg:q} 2> {log}"
 
 
 rule ledger:

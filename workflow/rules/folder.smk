@@ -1,4 +1,4 @@
-"""The working folder: one run at a time in it, and outputs that came from elsewhere."""
+"""The working folder: one run at a time in it, outputs that came from elsewhere, and jobs of which a file is gone."""
 
 import os
 import re
@@ -16,6 +16,12 @@ if workflow.is_main_process:
         print(
             f"{file} came from elsewhere and does not belong to the configuration.",
             "A run makes it again." if dry else "It is made again.",
+            file=sys.stderr,
+        )
+    for file in restored.complete(LOCK, remove=not dry):
+        print(
+            f"{file}: this file, or another of the job that made it, is gone.",
+            "The job runs again, and all that used its files.",
             file=sys.stderr,
         )
     RECORDS = restored.records()

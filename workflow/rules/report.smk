@@ -13,24 +13,20 @@ LOOKS = [
 rule report:
     """Write the report."""
     input:
-        manifest=rules.ingest.output.manifest,
-        splits=rules.splits.output,
         ledger=rules.ledger.output[0],
-        features=by_modality(rules.index.output.index),
-        encoders=lambda wildcards: expand(
-            rules.encoder.output.metrics,
-            fold=range(experiment(wildcards.experiment).splits.fold_count),
-            modality=experiment(wildcards.experiment).modalities,
-            **wildcards,
-        ),
-        teachers=by_fold(rules.teachers.output.marker),
-        students=lambda wildcards: expand(
-            rules.students.output.marker,
-            fold=range(experiment(wildcards.experiment).splits.fold_count),
-            method=jobs.contestants(experiment(wildcards.experiment)),
-            **wildcards,
-        ),
         summary=f"{RESULTS}/summary.json",
+        all=whole(
+            rules.ingest,
+            rules.features,
+            rules.index,
+            rules.ledger,
+            rules.splits,
+            rules.encoder,
+            rules.teachers,
+            rules.students,
+            rules.fold,
+            rules.summary,
+        ),
     output:
         f"{RESULTS}/report.html",
     log:

@@ -5,6 +5,7 @@ rule splits:
     """Deal subjects to folds."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
     output:
         f"{DATA}/splits.json",
     log:

@@ -5,6 +5,7 @@ rule teachers:
     """Train the teachers and the T-Nets of a fold."""
     input:
         manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
     output:

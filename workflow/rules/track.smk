@@ -6,6 +6,7 @@ rule mirror:
     input:
         report=rules.report.output[0],
         summary=f"{RESULTS}/summary.json",
+        metrics=f"{RESULTS}/metrics.csv",
     output:
         f"{RESULTS}/tracking.json",
     log:

@@ -1,0 +1,74 @@
+"""The page of the ablation says what variants are, and in what protocols differ: no more than their records say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import tree
+
+from pkdot import jobs
+from pkdot.stages import STAGES
+
+RELEASED = {"method": {"name": "kd", "weight": 2}, "tnet": "random", "fusion": "joint_cross_attention", "batch_size": 4}
+
+
+@pytest.fixture
+def leaky(copy):
+    """The tiny experiment, and one over clips in which more than the splits differs."""
+    e = tree.tiny(copy)
+    students = e.students.plain() | {"methods": ["student_only", {"name": "kd", "weight": 1}], "candidates": 1}
+    students["training"] |= {"batch_size": 4}
+    splits = {"scheme": "clips_as_released", "folds": 2}
+    other = tree.tiny(copy, splits=splits, students=students)
+    tree.run("leaky", other)
+    return {"tiny": e, "leaky": other}
+
+
+def page(*names):
+    """Text of the page of the first experiment; its own methods stand for the variants."""
+    e = tree.tiny(Path("data/root"), ablation={"kd": RELEASED})
+    summaries = [Path(f"results/{name}/summary.json") for name in names]
+    STAGES["ablation"].function()(summaries[0], summaries, Path("results/page"), jobs.ablation(e, names[0]))
+    text = Path("results/page/ablation.html").read_text(encoding="utf-8")
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition("<main>")[2]))
+
+
+@pytest.mark.usefixtures("leaky")
+def test_protocols_are_described_by_what_was_done():
+    text = page("tiny", "leaky")
+    assert "kd: weight 2, tnet random, batch size 4, fusion joint_cross_attention" in text
+    assert "Nothing here was chosen by these numbers" in text
+    assert "A rise is against tiny. It comes of all that the protocols differ in" in text
+    assert "In leaky clips of one person lie on both sides" in text
+    for option, tiny, other in (
+        ("splits: scheme", "leave_subjects_out", "clips_as_released"),
+        ("student: training.batch_size", "8", "4"),
+        ("student: candidates", "2", "1"),
+        ("student of kd: method.weight", "not set", "1"),
+    ):
+        assert f" {option} {tiny} {other} " in text
+    share = re.search(r" share of the data in training (\d+) % 50 % ", text)
+    assert share is not None
+    assert int(share[1]) < 50
+    assert "epochs" not in text
+    assert "pkdot: method" not in text, "a method that the other protocol lacks"
+
+
+@pytest.mark.usefixtures("leaky")
+def test_a_protocol_that_does_not_leak_is_not_said_to():
+    assert "both sides" not in page("tiny", "tiny")
+    assert "What the protocols differ in" not in page("tiny", "tiny")
+    text = page("leaky")
+    assert "The test part made the choices" in text
+    assert "Nothing here was chosen" not in text
+
+
+def test_the_report_of_clips_does_not_speak_of_unseen_subjects(leaky):
+    text = tree.report("leaky", leaky["leaky"]).read_text(encoding="utf-8")
+    assert "test subjects play no part in it" not in text
+    assert "of the test part itself, as the scheme clips as released has it" in text
+    own = Path("results/tiny/report.html").read_text(encoding="utf-8")
+    assert "test subjects play no part in it" in own
+    assert "of the test part itself" not in own

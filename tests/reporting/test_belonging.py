@@ -1,0 +1,45 @@
+"""Results are compared to what the configuration asks for, and to no more than that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import REPO
+
+from pkdot import jobs
+from pkdot.config import load
+from pkdot.errors import DataError
+from pkdot.files import read_json
+from pkdot.params import Params
+from pkdot.provenance import job
+from pkdot.reporting.belonging import check_configuration
+
+
+def recorded(root: Path, params: Params) -> dict[Path, dict]:
+    """The record of stand-in data that were made in a root."""
+    with job("pkdot.datasets.prepare", root, params) as scratch:
+        (scratch / "SIMULATED.md").write_text("made up\n")
+    return {root / "run.json": read_json(root / "run.json")}
+
+
+def experiment_on(root: str):
+    e = load(REPO / "config" / "biovid.yaml")
+    return e.model_copy(update={"dataset": e.dataset.model_copy(update={"root": root})})
+
+
+def test_stand_in_data_that_were_made_by_hand_are_what_they_are(tmp_path):
+    """`pkdot simulate --out data/raw/own` with options of its own: the configuration says nothing of them."""
+    e = experiment_on("data/raw/own")
+    asked = jobs.prepare(e)
+    made = asked.model_copy(update={"options": {**asked.options, "clips": 3}})
+    check_configuration(e, "biovid", recorded(tmp_path / "own", made))
+
+
+def test_stand_in_data_that_the_workflow_makes_must_be_those_asked_for(tmp_path):
+    e = experiment_on("data/simulated/own")
+    asked = jobs.prepare(e)
+    check_configuration(e, "biovid", recorded(tmp_path / "own", asked))
+    other = asked.model_copy(update={"options": {**asked.options, "clips": 3}})
+    with pytest.raises(DataError, match=rf"options.clips = 3, but .* Delete {tmp_path}/own and run again"):
+        check_configuration(e, "biovid", recorded(tmp_path / "own", other))

@@ -1,0 +1,42 @@
+"""What the documentation shows can be done as it is shown."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+from synthetic import REPO, write_config
+
+import pkdot.distillation
+from pkdot.config import _merge, load
+from pkdot.distillation.base import register
+
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+
+
+def blocks(kind):
+    """Pages of the documentation with the blocks of a language in them."""
+    found = [(page, block) for page in PAGES for block in re.findall(rf"```{kind}\n(.*?)```", page.read_text(), re.S)]
+    return pytest.mark.parametrize(("page", "block"), found, ids=[page.name for page, _ in found])
+
+
+@blocks("yaml")
+def test_a_configuration_can_be_pasted(page, block, tmp_path, monkeypatch):
+    """Each block stands in the place of sections of a configuration, or changes parts of them."""
+    shown, own = yaml.safe_load(block), page.name == "own-data.md"
+    known = yaml.safe_load((REPO / "config" / ("watch.yaml" if own else "biovid.yaml")).read_text())
+    values = {**known, **shown} if own else _merge(known, shown)
+    if page.name == "own-method.md":  # its method stands in the same page
+        code = re.search(r"```python\n(.*?)```", page.read_text(), re.S)[1]
+        (tmp_path / "centred_cosine.py").write_text(code, encoding="utf-8")
+        monkeypatch.setattr(pkdot.distillation, "__path__", [*pkdot.distillation.__path__, str(tmp_path)])
+        monkeypatch.setattr(register, "module", lambda name: f"pkdot.distillation.{name}")
+    plain = load(write_config(tmp_path / "config" / "pasted.yaml", values)).plain()
+    assert shown.keys() <= plain.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
