@@ -259,7 +259,7 @@ def test_damaged_outputs_of_a_teacher_are_noticed(tmp_path):
     path = out / "teachers" / "seed_1" / "modality_eda" / "outputs.npy"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(
-        DataError, match=r"modality_eda/outputs.npy: its content .* Delete .*teachers.json and run again"
+        DataError, match=r"modality_eda/outputs.npy: its content .* Delete .*modality_eda/outputs.npy and run again"
     ):
         train_students(
             world.manifest, world.splits, world.embeddings, out / "teachers", out / "again", world.student_params()

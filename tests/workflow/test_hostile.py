@@ -108,6 +108,7 @@ class Evil:
     "name", ["encoders/fold_0/motion/embeddings.npy", "teachers/fold_0/seed_0/teacher/outputs.npy"]
 )
 def test_an_array_that_is_a_pickle_is_refused(attacked, name):
+    snakemake(attacked, "results/tiny/report.html")
     path = attacked / "results/tiny" / name
     kept, times = path.read_bytes(), path.stat()
     path.write_bytes(pickle.dumps(Evil()))
