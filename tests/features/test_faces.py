@@ -78,7 +78,7 @@ def test_crops_show_the_face_upright_and_in_place(feature, clip, photograph):
     assert (got.array.dtype, feature.dtype, got.mask, got.note) == (np.uint8, "uint8", None, "")
     truth = align(FACE, photograph, 112).astype(float)
     for crop in got.array:
-        assert np.corrcoef(crop.ravel(), truth.ravel())[0, 1] > 0.8
+        assert np.corrcoef(crop.ravel(), truth.ravel())[0, 1] > 0.76  # through a lossy video: 0.8; turned by 10 degrees: 0.75
 
 
 def test_the_same_clip_gives_the_same_bits(feature, clip):
