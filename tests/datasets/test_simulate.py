@@ -8,6 +8,7 @@ import time
 import numpy as np
 import pytest
 
+from pkdot.datasets.prepare import PrepareParams, prepare
 from pkdot.datasets.simulate.biovid import BiovidSimulation, simulate_biovid
 from pkdot.datasets.simulate.gestures import PAIN_UNITS, blinks, combine, pulse, smooth_noise
 from pkdot.datasets.simulate.pain import LEVELS, Trial, draw_traits, draw_trial, face_curves
@@ -102,6 +103,20 @@ def test_a_second_run_starts_over_in_its_own_folder(simulate, root):
     subject = next(first.glob("video/*")).name
     assert {k: v for k, v in ours.items() if subject in k} == {k: v for k, v in all_of_them.items() if subject in k}
     assert len(list(first.glob("video/*/*.mp4"))) == 2
+
+
+def test_the_workflow_makes_the_data_anew_though_it_takes_the_marker_away_first(model_cache, tmp_path):
+    (tmp_path / ".cache").symlink_to(model_cache, target_is_directory=True)
+    out = tmp_path / "biovid"
+    for clips in (1, 2):
+        options = {**TINY.plain(), "subjects": 1, "classes": ["PA1"], "clips": clips}
+        prepare(out, PrepareParams(dataset="biovid", options=options))
+        assert len(list(out.glob("video/*/*.mp4"))) == clips
+        assert (out / MARKER).read_text().startswith("# Simulated")
+        (out / MARKER).unlink()
+    (out / "run.json").unlink()
+    with pytest.raises(DataError, match="no SIMULATED"):
+        prepare(out, PrepareParams(dataset="biovid", options=options))
 
 
 def test_a_detector_finds_exactly_one_face(root):
