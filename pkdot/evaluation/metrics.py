@@ -50,16 +50,10 @@ class Metrics:
         ranks = table.groupby("fold")[[f"score_{i}" for i in chosen]].rank().to_numpy()
         fold = table["fold"].to_numpy()
         self._ranked = [_Ranked(truth == i, ranks[:, n], number, fold, len(subjects)) for n, i in enumerate(chosen)]
-        self._wins = [(ranked.wins(ranked), ranked.pairs()) for ranked in self._ranked]
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics for weightings of the subjects, shape (resamples, subjects); NaN where one is not defined."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            if self.kind == "regression":
-                values = {f"ccc_{name}": _concordance(weights @ sums) for name, sums in self._moments.items()}
-                return {"ccc_mean": np.mean(list(values.values()), axis=0), **values}
-            values = _of_confusion(np.einsum("rs,sij->rij", weights, self._confusion), self.kind)
-            return {**values, "auc": np.mean([_area(weights, *wins) for wins in self._wins], axis=0)}
+        return self._values([(weights, self)])
 
     def swapped(self, other: Metrics, places: np.ndarray) -> dict[str, np.ndarray]:
         """Metrics where the predictions of some subjects are those of another method.
@@ -71,16 +65,21 @@ class Metrics:
         places : ndarray, shape (n, subjects)
             1 where a subject's predictions are the other's, else 0.
         """
-        own = 1 - places
+        return self._values([(1 - places, self), (places, other)])
+
+    def _values(self, parts: list[tuple[np.ndarray, Metrics]]) -> dict[str, np.ndarray]:
+        """Metrics of predictions to which each part gives its own, with its weights of the subjects."""
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.kind == "regression":
-                sums = {name: own @ mine + places @ other._moments[name] for name, mine in self._moments.items()}
+                sums = {name: sum(weights @ part._moments[name] for weights, part in parts) for name in self._moments}
                 values = {f"ccc_{name}": _concordance(total) for name, total in sums.items()}
                 return {"ccc_mean": np.mean(list(values.values()), axis=0), **values}
-            mixed = np.einsum("rs,sij->rij", own, self._confusion)
-            mixed += np.einsum("rs,sij->rij", places, other._confusion)
-            areas = [_mixed_area(own, *both) for both in zip(self._ranked, other._ranked, strict=True)]
-            return {**_of_confusion(mixed, self.kind), "auc": np.mean(areas, axis=0)}
+            matrix = sum(np.einsum("rs,sij->rij", weights, part._confusion) for weights, part in parts)
+            areas = [
+                _area([(weights, part._ranked[number]) for weights, part in parts])
+                for number in range(len(self._ranked))
+            ]
+            return {**_of_confusion(matrix, self.kind), "auc": np.mean(areas, axis=0)}
 
     def all(self) -> dict[str, float]:
         """Metrics with every subject counted once."""
@@ -130,41 +129,31 @@ class _Ranked:
     """Ranks of the positive and the negative samples of one class, each with its subject and fold."""
 
     def __init__(self, positive: np.ndarray, ranks: np.ndarray, number: np.ndarray, fold: np.ndarray, subjects: int):
-        self.subjects = subjects
         folds = [fold == part for part in np.unique(fold)]
         self.positive = [(ranks[here & positive], number[here & positive]) for here in folds]
         self.negative = [(ranks[here & ~positive], number[here & ~positive]) for here in folds]
+        counts = [
+            [np.bincount(number, minlength=subjects) for _, number in side] for side in (self.positive, self.negative)
+        ]
+        # all pairs (positive of subject s, negative of subject t) of a fold, shape (S, S)
+        self.pairs = np.einsum("fs,ft->st", *map(np.asarray, counts)).astype(float)
+        self._won: dict[_Ranked, np.ndarray] = {}
 
     def wins(self, other: _Ranked) -> np.ndarray:
         """Pairs (own positive of subject s, other's negative of subject t) of a fold that are ranked right, (S, S)."""
-        won = np.zeros((self.subjects, self.subjects))
-        for (high, s), (low, t) in zip(self.positive, other.negative, strict=True):
-            gap = np.subtract.outer(high, low)
-            np.add.at(won, tuple(np.meshgrid(s, t, indexing="ij")), (gap > 0) + 0.5 * (gap == 0))
-        return won
-
-    def pairs(self) -> np.ndarray:
-        """All pairs (positive of subject s, negative of subject t) of a fold, (S, S)."""
-        counts = [
-            [np.bincount(number, minlength=self.subjects) for _, number in side]
-            for side in (self.positive, self.negative)
-        ]
-        return np.einsum("fs,ft->st", *map(np.asarray, counts)).astype(float)
+        if other not in self._won:
+            won = self._won[other] = np.zeros_like(self.pairs)
+            for (high, s), (low, t) in zip(self.positive, other.negative, strict=True):
+                gap = np.subtract.outer(high, low)
+                np.add.at(won, tuple(np.meshgrid(s, t, indexing="ij")), (gap > 0) + 0.5 * (gap == 0))
+        return self._won[other]
 
 
-def _area(weights: np.ndarray, won: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    return ((weights @ won) * weights).sum(axis=1) / ((weights @ pairs) * weights).sum(axis=1)
-
-
-def _mixed_area(own: np.ndarray, mine: _Ranked, theirs: _Ranked) -> np.ndarray:
-    """AUC where ``own`` says which subjects are ranked by the first, the others by the second."""
-    other = 1 - own
-    won = sum(
-        ((high @ one.wins(two)) * low).sum(axis=1)
-        for high, one in ((own, mine), (other, theirs))
-        for low, two in ((own, mine), (other, theirs))
-    )
-    return won / mine.pairs().sum()
+def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
+    """AUC over the pairs of a fold, where each part ranks the subjects with its weights."""
+    won = sum(((high @ one.wins(two)) * low).sum(axis=1) for high, one in parts for low, two in parts)
+    total = sum(weights for weights, _ in parts)
+    return won / ((total @ parts[0][1].pairs) * total).sum(axis=1)
 
 
 def _moments(table: pd.DataFrame, number: np.ndarray, subjects: int) -> np.ndarray:

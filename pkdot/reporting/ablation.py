@@ -54,7 +54,7 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
             "rows": rows,
             "changes": {name: _change(variant) for name, variant in params.variants.items()},
             "figure": _figure(rows, metric),
-            "leaks": _leaks(summary),
+            "leaks": _leaks(chain([summary])),
             "protocols": _protocols(protocols, metric),
         }
         write_text(scratch / "ablation.html", render("ablation.html", context))
@@ -93,9 +93,9 @@ def _figure(rows: list[dict], metric: str) -> Markup:
         return svg(figure, f"{label_of(metric)} of every variant with its 95 % interval")
 
 
-def _leaks(summary: Path) -> bool:
+def _leaks(records: dict[Path, dict]) -> bool:
     """Whether one person lay on both sides and the test part made the choices, by the records behind a summary."""
-    return any(record["params"].get("scheme") == LEAKING for record in chain([summary]).values())
+    return any(record["params"].get("scheme") == LEAKING for record in records.values())
 
 
 def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
@@ -106,12 +106,13 @@ def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
     tables = [{row["method"]: row for row in found["rows"] if row["metric"] == metric} for found in summaries]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
     names = [found["experiment"] for found in summaries]
-    told = [_told(path, shared) for path in paths]
+    behind = [chain([path]) for path in paths]
+    told = [_told(records, shared) for records in behind]
     options = list(dict.fromkeys(option for each in told for option in each))
     said = [(option, [" or ".join(sorted(each.get(option, {"not set"}))) for each in told]) for option in options]
     return {
         "names": names,
-        "leaking": [name for name, path in zip(names, paths, strict=True) if _leaks(path)],
+        "leaking": [name for name, records in zip(names, behind, strict=True) if _leaks(records)],
         "differences": [(option, values) for option, values in said if len(set(values)) > 1],
         "rows": [
             {"method": name, "cells": [table[name] for table in tables],
@@ -121,10 +122,10 @@ def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(summary: Path, methods: list[str]) -> dict[str, set[str]]:
+def _told(records: dict[Path, dict], methods: list[str]) -> dict[str, set[str]]:
     """What the jobs behind a summary were told: option -> its values, several where folds have their own."""
     told: dict[str, set[str]] = {}
-    for path, record in chain([summary]).items():
+    for path, record in records.items():
         stage, params = record["stage"].rpartition(".")[2], record["params"]
         if stage == "evaluate" or params.get("label", methods[0]) not in methods:
             continue
