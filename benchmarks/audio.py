@@ -19,9 +19,9 @@ import librosa
 import numpy as np
 import soundfile
 
-from pkdot.datasets.simulate.video import write_h264
 from pkdot.features.audio import Audio, AudioOptions
 from pkdot.features.base import Source
+from pkdot.simulation.video import write_h264
 
 RATE, SOUND_RATE, SPAN = 25, 44100, 5.12  # frames and samples a second, seconds of a sample
 MINUTES = (1, 20)

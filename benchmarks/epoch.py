@@ -85,7 +85,7 @@ def student_epoch(method: str) -> float:
 
 
 def main() -> None:
-    """Print the ratio for the floor, KD and PKDOT."""
+    """Print the ratio for the baseline, KD and PKDOT."""
     prepare(ComputeParams())
     with tempfile.TemporaryDirectory() as folder:
         peer = read_and_encode(Path(folder))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pkdot import onerun
+from pkdot import lock
 from pkdot.errors import ConfigError, PkdotError
 from pkdot.params import Params, sentences
 from pkdot.stages import STAGES, Stage, params_class, path_arguments
@@ -70,8 +70,8 @@ def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
     if "workers" in stage.signature():
         parser.add_argument("--workers", type=int, default=1, help="processes")
     given = vars(parser.parse_args(arguments))
-    if onerun.LOCK in os.environ:
-        onerun.share(Path(os.environ[onerun.LOCK]), os.environ.get(onerun.RUN))
+    if lock.LOCK in os.environ:
+        lock.share(Path(os.environ[lock.LOCK]), os.environ.get(lock.RUN))
     params = _params_of(given.pop("params"), params_class(stage))
     stage.function()(**given, params=params)
 

@@ -145,7 +145,7 @@ def _methods(chosen: argparse.Namespace) -> None:
 
 
 def _options(chosen: argparse.Namespace) -> None:
-    from pkdot.options import reference
+    from pkdot.reference import reference
 
     if chosen.out is None:
         print(reference(), end="")

@@ -17,7 +17,7 @@ from pkdot.distillation.base import MethodChoice, check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import FLOOR, EvaluationParams, teachers_of
+from pkdot.evaluation.evaluate import BASELINE, EvaluationParams, teachers_of
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
@@ -97,10 +97,10 @@ class StudentsSection(Params):
 
     @field_validator("methods")
     @classmethod
-    def _with_a_floor(cls, value: list[MethodChoice]) -> list[MethodChoice]:
+    def _with_a_baseline(cls, value: list[MethodChoice]) -> list[MethodChoice]:
         names = [method.name for method in value]
-        if FLOOR not in names:
-            raise ConfigError(f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it")
+        if BASELINE not in names:
+            raise ConfigError(f"the methods do not hold '{BASELINE}', the baseline that all are compared to; add it")
         if len(set(names)) < len(names):
             raise ConfigError("a method is named twice; make a second experiment of it")
         return value

@@ -9,7 +9,7 @@ from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.datasets.prepare import PrepareParams
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import FLOOR, FoldParams, SummaryParams, teachers_of
+from pkdot.evaluation.evaluate import BASELINE, FoldParams, SummaryParams, teachers_of
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.params import Params, canonical
@@ -141,9 +141,9 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
 
 
 def contestants(e: Experiment, contest: str = "") -> list[str]:
-    """The methods of the contest, or the floor and the variants of the ablation, in the order of the report."""
+    """The methods of the contest, or the baseline and the variants of the ablation, in the order of the report."""
     if contest:
-        return [FLOOR, *e.ablation]
+        return [BASELINE, *e.ablation]
     return [method.name for method in e.students.methods]
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pkdot.errors import PkdotError
-from pkdot.evaluation.evaluate import CEILING, teachers_of
+from pkdot.evaluation.evaluate import UPPER_BOUND, teachers_of
 from pkdot.files import read_json, sha256, write_json
 from pkdot.params import Params, canonical
 from pkdot.provenance import job
@@ -127,7 +127,7 @@ def _trainings(results: Path, params: MirrorParams) -> Iterator[Mirrored]:
         tested = read_json(results / "folds" / f"fold_{fold}.json")["methods"]
         for modality in params.modalities:
             yield _training(results, f"encoders/fold_{fold}/{modality}", fold, f"encoder_{modality}")
-        for method, by_seed in {**tested, "tnet": {seed: {} for seed in tested[CEILING]}}.items():
+        for method, by_seed in {**tested, "tnet": {seed: {} for seed in tested[UPPER_BOUND]}}.items():
             stage = "teachers" if method in of_teachers else "students"
             for seed, scores in by_seed.items():
                 yield _training(results, f"{stage}/fold_{fold}/seed_{seed}/{method}", fold, method, seed, scores)

@@ -10,7 +10,7 @@ CACHE = Path(__file__).parents[1] / "data" / "simulated" / ".cache"
 @pytest.fixture(scope="session")
 def model_cache():
     """The built human model, shared by all runs of the tests: building it takes most of a minute."""
-    from pkdot.datasets.simulate.heads import build_head_model
+    from pkdot.simulation.heads import build_head_model
 
     build_head_model(CACHE)
     return CACHE

@@ -76,7 +76,7 @@ def with_a_modality_called_dropout():
     [
         (changed("dataset", name="arays"), "no data set 'arays'. Did you mean 'arrays'"),
         (changed("students", methods=["student_only", "kdd"]), "no method 'kdd'. Did you mean 'kd'"),
-        (changed("students", methods=["kd"]), "'student_only', the floor"),
+        (changed("students", methods=["kd"]), "'student_only', the baseline"),
         (changed("students", methods=["student_only", "kd", "kd"]), "named twice"),
         (changed("students", methods=["student_only", {"temperature": 2}]), "methods.1.name' is missing"),
         (changed("modalities", "pulse", role="prevalent"), "no modality has the role privileged"),
@@ -312,7 +312,7 @@ def test_no_stage_is_told_a_path():
 
 
 def test_the_reference_of_options_is_in_step_with_the_code():
-    from pkdot.options import reference
+    from pkdot.reference import reference
 
     written = (REPO / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert written == reference(), "run: pkdot options --out docs/configuration.md"

@@ -18,10 +18,10 @@ import pandas as pd
 from pydantic import Field
 
 from pkdot.datasets.base import Dataset, register
-from pkdot.datasets.simulate.affwild2 import AffWild2Simulation, simulate_affwild2
 from pkdot.errors import DataError
 from pkdot.ledger import Ledger
 from pkdot.params import Params
+from pkdot.simulation.affwild2 import AffWild2Simulation, simulate_affwild2
 
 TARGETS = ("valence", "arousal")
 INVALID = -5.0  # the owners' mark of a frame without a valid annotation

@@ -19,11 +19,11 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from pkdot.datasets.base import Dataset, register
-from pkdot.datasets.simulate.biovid import BiovidSimulation, simulate_biovid
 from pkdot.errors import DataError
 from pkdot.files import sha256
 from pkdot.ledger import Ledger
 from pkdot.params import Params
+from pkdot.simulation.biovid import BiovidSimulation, simulate_biovid
 
 Level = Literal["BL1", "PA1", "PA2", "PA3", "PA4"]
 

@@ -6,11 +6,11 @@ A multimodal network that loses the privileged modalities of some training sampl
 from pydantic import Field
 
 from pkdot.distillation.base import register
-from pkdot.distillation.student_only import FloorOptions
+from pkdot.distillation.student_only import BaselineOptions
 from pkdot.distillation.zero_imputation import ZeroImputation
 
 
-class ModalityDropoutOptions(FloorOptions):
+class ModalityDropoutOptions(BaselineOptions):
     """Options of ``modality_dropout``: its tuning budget goes into the share of samples."""
 
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout of the student")

@@ -1,4 +1,4 @@
-"""The floor: the prevalent embedding, a perceptron of comparable size and the task loss. No T-Net, no teacher."""
+"""The baseline: the prevalent embedding, a perceptron of comparable size and the task loss. No T-Net, no teacher."""
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from pkdot.distillation.base import Distiller, Options, register
 from pkdot.networks import Outputs
 
 
-class FloorOptions(Options):
+class BaselineOptions(Options):
     """Options of a method without a distillation loss: its tuning budget goes into dropout."""
 
     dropout: float | None = Field(
@@ -17,7 +17,7 @@ class FloorOptions(Options):
 
 @register("student_only")
 class StudentOnly(Distiller):
-    Options = FloorOptions
+    Options = BaselineOptions
     dropouts = (0.2, 0.5, 0.0, 0.35, 0.65, 0.1)
 
     @classmethod

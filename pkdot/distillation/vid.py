@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 from pkdot.distillation.base import Distiller, register
 from pkdot.networks import Outputs
 
-FLOOR = 1e-5  # of a variance
+BASELINE = 1e-5  # of a variance
 START = 5.0  # variance before training
 
 
@@ -38,7 +38,7 @@ class VariationalInformation(Distiller):
         dim = context.dim
         layers = [nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)]
         self.mean = nn.Sequential(*layers)
-        self.spread = nn.Parameter(torch.full((dim,), math.log(math.expm1(START - FLOOR))))
+        self.spread = nn.Parameter(torch.full((dim,), math.log(math.expm1(START - BASELINE))))
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
-        return vid_loss(self.mean(student.features), softplus(self.spread) + FLOOR, teacher.features)
+        return vid_loss(self.mean(student.features), softplus(self.spread) + BASELINE, teacher.features)

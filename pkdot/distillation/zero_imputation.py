@@ -1,4 +1,4 @@
-"""The floor of imputation: a multimodal network, trained with all modalities, is given zeros at test time.
+"""The baseline of imputation: a multimodal network, trained with all modalities, is given zeros at test time.
 
 Embeddings are standardised on the training part, so a zero is their mean.
 """

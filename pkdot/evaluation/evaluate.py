@@ -19,7 +19,7 @@ from pkdot.tasks import TaskParams
 if TYPE_CHECKING:
     import pandas as pd
 
-FLOOR, CEILING = "student_only", "teacher"
+BASELINE, UPPER_BOUND = "student_only", "teacher"
 
 
 class FoldParams(Params):
@@ -100,7 +100,7 @@ def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dic
 
 def teachers_of(modalities: Iterable[str]) -> list[str]:
     """Names of the joint teacher and of the teachers of single modalities."""
-    return [CEILING, *(f"modality_{name}" for name in modalities)]
+    return [UPPER_BOUND, *(f"modality_{name}" for name in modalities)]
 
 
 def _number(value: float) -> float | None:
@@ -153,9 +153,9 @@ def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples,
     from pkdot.evaluation.metrics import metric_names
 
     methods = list(dict.fromkeys(predictions["method"]))
-    if FLOOR not in methods:
+    if BASELINE not in methods:
         raise DataError(
-            f"the methods do not hold '{FLOOR}', the floor that all are compared to; add it to students.methods."
+            f"the methods do not hold '{BASELINE}', the baseline that all are compared to; add it to students.methods."
         )
     names = metric_names(params.task.kind, list(samples.about["targets"]))
     contest = _Contest(predictions, samples, params)
@@ -168,7 +168,7 @@ def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples,
         "simulated": samples.about["simulated"],
         "primary_metric": names[0],
         "grouped": predictions["group_id"].nunique() < predictions["subject_id"].nunique(),
-        "gap_closed": contest.gap_closed(names[0], [m for m in methods if m != FLOOR and m not in params.teachers]),
+        "gap_closed": contest.gap_closed(names[0], [m for m in methods if m != BASELINE and m not in params.teachers]),
         "rows": rows,
     }
 
@@ -190,27 +190,27 @@ class _Contest:
             self.runs.setdefault(method, []).append(Metrics(table, subjects, params.task.kind, samples.classes))
         self.value = {method: _mean_of([run.all() for run in runs]) for method, runs in self.runs.items()}
         self.resampled = {method: _mean_of([run(weights) for run in runs]) for method, runs in self.runs.items()}
-        self.p = {method: self._p_values(method) for method in self.runs if method != FLOOR}
+        self.p = {method: self._p_values(method) for method in self.runs if method != BASELINE}
 
     def _p_values(self, method: str) -> dict[str, float]:
-        """p-value of the difference to the floor, for each metric."""
+        """p-value of the difference to the baseline, for each metric."""
         from pkdot.evaluation.statistics import swap_test
 
-        pairs = list(zip(self.runs[method], self.runs[FLOOR], strict=True))
+        pairs = list(zip(self.runs[method], self.runs[BASELINE], strict=True))
 
         def differences(places: np.ndarray) -> dict[str, np.ndarray]:
-            ours = _mean_of([mine.swapped(floor, places) for mine, floor in pairs])
-            theirs = _mean_of([floor.swapped(mine, places) for mine, floor in pairs])
+            ours = _mean_of([mine.swapped(baseline, places) for mine, baseline in pairs])
+            theirs = _mean_of([baseline.swapped(mine, places) for mine, baseline in pairs])
             return {metric: ours[metric] - theirs[metric] for metric in ours}
 
         return swap_test(differences, self.subjects, self.seed)
 
     def rows(self, metric: str, methods: list[str], folds: pd.DataFrame) -> list[dict]:
-        """One row a method, Holm-corrected over the methods that are compared to the floor."""
+        """One row a method, Holm-corrected over the methods that are compared to the baseline."""
         from pkdot.evaluation.statistics import holm
 
         rows = [self._row(metric, method, folds[folds["method"] == method]) for method in methods]
-        compared = [row for row in rows if row["method"] != FLOOR]
+        compared = [row for row in rows if row["method"] != BASELINE]
         for row, corrected in zip(compared, holm([row["p"] for row in compared]), strict=True):
             row["p_holm"] = corrected
         return rows
@@ -230,30 +230,30 @@ class _Contest:
             "n_subjects": self.subjects,
             **dict.fromkeys(("diff", "diff_ci_low", "diff_ci_high", "p", "p_holm")),
         }
-        if method == FLOOR:
+        if method == BASELINE:
             return row
-        gain = self.resampled[method][metric] - self.resampled[FLOOR][metric]
-        row["diff"] = _number(self.value[method][metric] - self.value[FLOOR][metric])
+        gain = self.resampled[method][metric] - self.resampled[BASELINE][metric]
+        row["diff"] = _number(self.value[method][metric] - self.value[BASELINE][metric])
         row["diff_ci_low"], row["diff_ci_high"] = map(_number, interval(gain))
         row["p"] = self.p[method][metric]
         return row
 
     def gap_closed(self, metric: str, methods: list[str]) -> list[dict]:
-        """Share of the gap between floor and ceiling that each student closes, with its interval over subjects.
+        """Share of the gap between baseline and upper bound that each student closes, with its interval over subjects.
 
         The interval is None where the gap itself is not apart from zero, since the share is then not defined.
         """
         from pkdot.evaluation.statistics import interval
 
-        floor, ceiling = self.resampled[FLOOR][metric], self.resampled[CEILING][metric]
-        gap = self.value[CEILING][metric] - self.value[FLOOR][metric]
-        gap_low, gap_high = interval(ceiling - floor)
+        baseline, upper_bound = self.resampled[BASELINE][metric], self.resampled[UPPER_BOUND][metric]
+        gap = self.value[UPPER_BOUND][metric] - self.value[BASELINE][metric]
+        gap_low, gap_high = interval(upper_bound - baseline)
         apart = gap_low > 0 or gap_high < 0
         shares = []
         for method in methods:
-            share = float((self.value[method][metric] - self.value[FLOOR][metric]) / gap) if apart else None
+            share = float((self.value[method][metric] - self.value[BASELINE][metric]) / gap) if apart else None
             with np.errstate(invalid="ignore", divide="ignore"):
-                ends = interval((self.resampled[method][metric] - floor) / (ceiling - floor))
+                ends = interval((self.resampled[method][metric] - baseline) / (upper_bound - baseline))
             low, high = map(_number, ends) if apart else (None, None)
             shares.append({"method": method, "share": share, "ci_low": low, "ci_high": high})
         return shares

@@ -24,7 +24,7 @@ MARGIN = 0.1  # seconds read on either side: for the window of a spectrum, and f
 FULL_SCALE = 0.99  # amplitude at which a sample is clipped
 CLIPPED = 0.01  # share of clipped samples in a column that is not to be trusted
 NOTED = 0.9  # share of columns below which the ledger says what is wrong with the others
-FLOOR = 1e-10  # power that a logarithm starts from
+BASELINE = 1e-10  # power that a logarithm starts from
 
 
 class AudioOptions(Params):
@@ -106,7 +106,7 @@ class Audio(Feature):
 
 def decibels(power: np.ndarray) -> np.ndarray:
     """Power as a level: 0 dB is 1, and nothing is below -100 dB."""
-    return 10 * np.log10(np.maximum(power, FLOOR))
+    return 10 * np.log10(np.maximum(power, BASELINE))
 
 
 def means_between(values: np.ndarray, edges: np.ndarray, borders: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from pkdot.params import Params
 MICROSECONDS = 1e6  # in a second: the unit of the column 'time'
 MOMENT = 1e-6  # seconds to which times are written
 SLACK = 0.05  # seconds by which a table may start late or end early
-FLOOR = 1e-6  # share of the whole that a logarithm starts from
+BASELINE = 1e-6  # share of the whole that a logarithm starts from
 TINY = 1e-30  # keeps a division by nothing finite
 BEATS = 4  # fewest beats that a heart rate is told from
 PULSE = (30.0, 220.0)  # plausible heart rates, beats a minute
@@ -195,7 +195,7 @@ class Physiology(Feature):
         if self.options.signal == "ecg":
             return np.stack([clean / _deviation(clean), (derived - 70) / 10])
         # neurokit2's envelope is one of Teager-Kaiser energy, which grows with the square of the signal
-        energy = np.maximum(derived, FLOOR * _deviation(clean) ** 2)
+        energy = np.maximum(derived, BASELINE * _deviation(clean) ** 2)
         return np.stack([clean / _deviation(clean), np.log10(energy) / 2 - np.log10(self.options.unit)])
 
     def _spectrogram(self, channel: np.ndarray) -> np.ndarray:
@@ -205,7 +205,7 @@ class Physiology(Feature):
         unit = _deviation(channel) if self.options.signal == "ecg" else self.options.unit
         segment = self.options.segment
         power = spectrogram(channel / unit, self.rate, "hann", segment, segment - self.hop, detrend="constant")[2]
-        return np.log10(power + FLOOR * max(power.mean(), TINY))[None]
+        return np.log10(power + BASELINE * max(power.mean(), TINY))[None]
 
 
 def _deviation(channel: np.ndarray) -> float:

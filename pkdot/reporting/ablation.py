@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
 from pkdot.files import read_json, write_text
 from pkdot.params import Params
 from pkdot.provenance import chain, job
-from pkdot.reporting.wording import label_of, percent
+from pkdot.reporting.formatting import label_of, percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -42,7 +42,7 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
     out : Path
         The folder of the page.
     """
-    from pkdot.reporting.report import render
+    from pkdot.reporting.page import render
 
     with job(__name__, out, params, inputs=[summary, *protocols], record="ablation") as scratch:
         found = read_json(summary)
@@ -72,13 +72,13 @@ def _change(variant: dict[str, Any]) -> str:
 
 
 def _figure(rows: list[dict], metric: str) -> Markup:
-    """Each variant's mean with its interval; dashed lines mark floor and ceiling."""
-    from pkdot.reporting.drawing import CEILING as CEILING_COLOUR
-    from pkdot.reporting.drawing import FLOOR as FLOOR_COLOUR
-    from pkdot.reporting.drawing import STUDENT, canvas, svg
+    """Each variant's mean with its interval; dashed lines mark baseline and upper bound."""
     from pkdot.reporting.figures import ROWS_WIDTH
+    from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
+    from pkdot.reporting.plotting import STUDENT, canvas, svg
+    from pkdot.reporting.plotting import UPPER_BOUND as UPPER_BOUND_COLOUR
 
-    ends = {FLOOR: FLOOR_COLOUR, CEILING: CEILING_COLOUR}
+    ends = {BASELINE: BASELINE_COLOUR, UPPER_BOUND: UPPER_BOUND_COLOUR}
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         for position, row in enumerate(rows):

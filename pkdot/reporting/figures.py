@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
 from pkdot.evaluation.metrics import LOWER_IS_BETTER
-from pkdot.reporting.drawing import CEILING as CEILING_COLOUR
-from pkdot.reporting.drawing import FLOOR as FLOOR_COLOUR
-from pkdot.reporting.drawing import MUTED, RULE, STUDENT, THIRD, canvas, svg
-from pkdot.reporting.evidence import Evidence
-from pkdot.reporting.wording import label_of, short
+from pkdot.reporting.formatting import label_of, short
+from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
+from pkdot.reporting.plotting import MUTED, RULE, STUDENT, THIRD, canvas, svg
+from pkdot.reporting.plotting import UPPER_BOUND as UPPER_BOUND_COLOUR
+from pkdot.reporting.results import Results
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,19 +25,19 @@ ROWS_WIDTH = 6.2  # of a figure with a row a method: a phone shows it whole
 
 
 def colour_of(method: str, chosen: str | None) -> str:
-    """Floor, ceiling and the student of the answer have colours of their own."""
-    return {FLOOR: FLOOR_COLOUR, CEILING: CEILING_COLOUR, chosen: STUDENT}.get(method, MUTED)
+    """Baseline, upper bound and the student of the answer have colours of their own."""
+    return {BASELINE: BASELINE_COLOUR, UPPER_BOUND: UPPER_BOUND_COLOUR, chosen: STUDENT}.get(method, MUTED)
 
 
-def levels(evidence: Evidence, chosen: str | None) -> Markup:
-    """Every method's primary metric with its interval, between floor and ceiling."""
-    metric = evidence.summary["primary_metric"]
-    methods = [*evidence.methods, *evidence.teachers]
-    rows = [evidence.row(method) for method in methods]
+def levels(results: Results, chosen: str | None) -> Markup:
+    """Every method's primary metric with its interval, between baseline and upper bound."""
+    metric = results.summary["primary_metric"]
+    methods = [*results.methods, *results.teachers]
+    rows = [results.row(method) for method in methods]
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
-        for name in (FLOOR, CEILING):
-            axes.axvline(evidence.row(name)["mean"], color=colour_of(name, chosen), linestyle=(0, (4, 3)), linewidth=1)
+        for name in (BASELINE, UPPER_BOUND):
+            axes.axvline(results.row(name)["mean"], color=colour_of(name, chosen), linestyle=(0, (4, 3)), linewidth=1)
         for height, row in enumerate(rows):
             colour = colour_of(row["method"], chosen)
             axes.plot(
@@ -53,52 +53,52 @@ def levels(evidence: Evidence, chosen: str | None) -> Markup:
         return svg(figure, f"{label_of(metric)} of every method with its 95 % interval")
 
 
-def differences(evidence: Evidence, chosen: str | None) -> Markup:
-    """Each subject's difference to the floor, a dot a subject, for every method."""
-    methods = [method for method in (*evidence.methods, *evidence.teachers) if method != FLOOR]
-    floor = evidence.by_subject(FLOOR)
+def differences(results: Results, chosen: str | None) -> Markup:
+    """Each subject's difference to the baseline, a dot a subject, for every method."""
+    methods = [method for method in (*results.methods, *results.teachers) if method != BASELINE]
+    baseline = results.by_subject(BASELINE)
     with canvas(ROWS_WIDTH, 0.9 + 0.34 * len(methods)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=RULE, linewidth=1.2)
         for height, method in enumerate(methods):
-            values = evidence.by_subject(method) - floor
+            values = results.by_subject(method) - baseline
             known = np.sort(values[~np.isnan(values)])
-            colour, row = colour_of(method, chosen), evidence.row(method)
+            colour, row = colour_of(method, chosen), results.row(method)
             shift = 0.11 * (np.arange(len(known)) % 3 - 1)
             axes.plot(known, height + shift, "o", color=colour, markersize=4.5, alpha=0.45, markeredgewidth=0)
             ends = [row["diff_ci_low"], row["diff_ci_high"]]
             axes.plot(ends, [height + 0.3] * 2, color=colour, linewidth=2, solid_capstyle="round")
             axes.plot(row["diff"], height + 0.3, "|", color=colour, markersize=9, markeredgewidth=2)
         _rows(axes, methods)
-        metric = evidence.summary["primary_metric"]
-        axes.set_xlabel(f"difference in {label_of(metric)} to the floor{_direction(metric)}")
-        return svg(figure, "difference of every subject to the floor, for every method")
+        metric = results.summary["primary_metric"]
+        axes.set_xlabel(f"difference in {label_of(metric)} to the baseline{_direction(metric)}")
+        return svg(figure, "difference of every subject to the baseline, for every method")
 
 
-def by_subject(evidence: Evidence, chosen: str) -> Markup:
-    """The chosen student's difference to the floor, a bar a subject in order of size."""
-    values = evidence.by_subject(chosen) - evidence.by_subject(FLOOR)
+def by_subject(results: Results, chosen: str) -> Markup:
+    """The chosen student's difference to the baseline, a bar a subject in order of size."""
+    values = results.by_subject(chosen) - results.by_subject(BASELINE)
     known = np.flatnonzero(~np.isnan(values))
     order = known[np.argsort(values[known], kind="stable")]
     with canvas(WIDTH, 2.6) as figure:
         axes = figure.add_subplot()
         axes.bar(np.arange(len(order)), values[order], color=STUDENT, width=0.7)
         axes.axhline(0, color=MUTED, linewidth=0.8)
-        names = [short(evidence.subjects[i], 16) for i in order] if len(order) <= 40 else []
+        names = [short(results.subjects[i], 16) for i in order] if len(order) <= 40 else []
         axes.set_xticks(np.arange(len(names)), names, rotation=90 if len(names) > 12 else 0)
         axes.set_xlabel("" if names else f"{len(order)} subjects")
-        axes.set_ylabel(f"difference to the floor{_direction(evidence.summary['primary_metric'])}")
+        axes.set_ylabel(f"difference to the baseline{_direction(results.summary['primary_metric'])}")
         axes.margins(x=0.02)
-        return svg(figure, f"difference of {chosen} to the floor, a bar for each subject")
+        return svg(figure, f"difference of {chosen} to the baseline, a bar for each subject")
 
 
-def sensitivity(evidence: Evidence, chosen: str | None) -> Markup:
+def sensitivity(results: Results, chosen: str | None) -> Markup:
     """Validation score of every candidate: its mean over folds, and the one of each fold."""
-    methods = evidence.methods
+    methods = results.methods
     with canvas(ROWS_WIDTH, 0.9 + 0.34 * len(methods)) as figure:
         axes = figure.add_subplot()
         for height, method in enumerate(methods):
-            scores = [[c["score"] for c in fold["candidates"]] for fold in evidence.choices[method]]
+            scores = [[c["score"] for c in fold["candidates"]] for fold in results.choices[method]]
             width = min(map(len, scores))
             means = np.mean([fold[:width] for fold in scores], axis=0)
             colour = colour_of(method, chosen)
@@ -158,7 +158,9 @@ def signals(panels: list[tuple[str, np.ndarray]], label: str) -> Markup:
         for axes in grid[len(panels) :]:
             axes.remove()
         for axes, (title, array) in zip(grid, panels, strict=False):
-            for channel, colour in zip(array, cycle((STUDENT, CEILING_COLOUR, THIRD, FLOOR_COLOUR)), strict=False):
+            for channel, colour in zip(
+                array, cycle((STUDENT, UPPER_BOUND_COLOUR, THIRD, BASELINE_COLOUR)), strict=False
+            ):
                 axes.plot(channel, color=colour, linewidth=0.9)
             axes.set_title(short(title, 16), fontsize=9)
             axes.set_xticks([])
@@ -171,7 +173,7 @@ def trajectories(panels: list[tuple[str, pd.DataFrame]]) -> Markup:
     with canvas(WIDTH, 1.5 * len(panels) + 0.3) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, sharey=True)[:, 0]
         for axes, (title, table) in zip(grid, panels, strict=True):
-            axes.plot(table["frame"], table["target"], color=FLOOR_COLOUR, linewidth=2, label="true")
+            axes.plot(table["frame"], table["target"], color=BASELINE_COLOUR, linewidth=2, label="true")
             axes.plot(table["frame"], table["prediction"], color=STUDENT, linewidth=1.4, label="predicted")
             axes.set_title(short(title, 80), fontsize=9)
             axes.grid(axis="y")

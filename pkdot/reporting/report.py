@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -11,8 +11,10 @@ from pkdot.errors import DataError
 from pkdot.files import write_text
 from pkdot.params import Params
 from pkdot.provenance import chain, job
+from pkdot.reporting.page import render
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from pkdot.reporting.results import Results
 
 
 class ReportParams(Params):
@@ -31,90 +33,59 @@ def write_report(processed: Path, results: Path, out: Path, params: ReportParams
         Files are missing, were changed, or do not belong together.
     """
     from pkdot.config import Experiment
-    from pkdot.reporting.belonging import check_configuration
-    from pkdot.reporting.evidence import Evidence
+    from pkdot.reporting.configuration_check import check_configuration
+    from pkdot.reporting.results import Results
 
-    evidence = Evidence(processed, results, Experiment(**params.configuration))
-    with job(__name__, out, params, inputs=evidence.files(), record="report") as scratch:
-        records = chain(evidence.files())
-        _check_summary(evidence, params, results)
-        check_configuration(evidence.experiment, params.experiment, records)
-        write_text(scratch / "report.html", render("template.html", _context(evidence, records, params)))
+    found = Results(processed, results, Experiment(**params.configuration))
+    with job(__name__, out, params, inputs=found.files(), record="report") as scratch:
+        records = chain(found.files())
+        _check_summary(found, params, results)
+        check_configuration(found.experiment, params.experiment, records)
+        write_text(scratch / "report.html", render("report.html", _context(found, records, params)))
 
 
-def _check_summary(evidence, params: ReportParams, results: Path) -> None:
+def _check_summary(results: Results, params: ReportParams, folder: Path) -> None:
     """The summary must be of this experiment and of its methods."""
-    summary = evidence.summary
+    summary = results.summary
     found = {row["method"] for row in summary["rows"]}
-    missing = [name for name in (*evidence.methods, *evidence.teachers) if name not in found]
+    missing = [name for name in (*results.methods, *results.teachers) if name not in found]
     if summary["experiment"] != params.experiment or missing:
         what = f"has no {missing[0]}" if missing else f"is of the experiment {summary['experiment']}"
-        raise DataError(f"{results / 'summary.json'}: {what}. Delete it and run again.")
+        raise DataError(f"{folder / 'summary.json'}: {what}. Delete it and run again.")
 
 
-def _context(evidence, records: dict[Path, dict], params: ReportParams) -> dict[str, Any]:
+def _context(results: Results, records: dict[Path, dict], params: ReportParams) -> dict[str, Any]:
     import yaml
 
     from pkdot.reporting import sections
-    from pkdot.reporting.answer import answer, warnings
-    from pkdot.reporting.likeness import likeness
+    from pkdot.reporting.conclusion import conclude, warnings
+    from pkdot.reporting.representation_similarity import representation_similarity
     from pkdot.reporting.samples import modalities
 
-    told = answer(evidence.summary, evidence.methods, evidence.validation)
-    encoders = sections.encoders(evidence)
+    conclusion = conclude(results.summary, results.methods, results.validation)
+    encoders = sections.encoders(results)
     gaps = [(row["modality"], row["train"], row["validation"]) for row in encoders if row["wide"]]
-    scheme = evidence.experiment.splits.scheme
+    scheme = results.experiment.splits.scheme
     return {
         "experiment": params.experiment,
-        "summary": evidence.summary,
-        "seeds": evidence.seeds,
-        "score": sections.score_name(evidence),
-        "answer": told,
-        "warnings": warnings(evidence.summary, scheme, sections.left_out(evidence), gaps),
-        "contest": sections.contest(evidence, told.method),
-        "subjects": sections.subjects(evidence, told.method),
-        "confusions": sections.confusions(evidence, told.method),
-        "trajectories": sections.trajectories(evidence, told.method),
-        "likeness": likeness(evidence, told.method),
-        "choices": sections.choices(evidence, told.method),
+        "summary": results.summary,
+        "seeds": results.seeds,
+        "score": sections.score_name(results),
+        "conclusion": conclusion,
+        "warnings": warnings(results.summary, scheme, sections.left_out(results), gaps),
+        "contest": sections.contest(results, conclusion.method),
+        "subjects": sections.subjects(results, conclusion.method),
+        "confusions": sections.confusions(results, conclusion.method),
+        "trajectories": sections.trajectories(results, conclusion.method),
+        "representation_similarity": representation_similarity(results, conclusion.method),
+        "choices": sections.choices(results, conclusion.method),
         "encoders": encoders,
-        "curves": sections.curves(evidence, told.method),
-        "tnet": sections.tnet(evidence),
-        "modalities": modalities(evidence),
-        "data": sections.data(evidence),
-        "ledger": sections.ledger(evidence),
+        "curves": sections.curves(results, conclusion.method),
+        "tnet": sections.tnet(results),
+        "modalities": modalities(results),
+        "data": sections.data(results),
+        "ledger": sections.ledger(results),
         "costs": sections.costs(records.values()),
         "origins": sections.origins(records.values()),
         "configuration": yaml.safe_dump(params.configuration, sort_keys=False, allow_unicode=True),
     }
-
-
-def render(template: str, context: dict[str, Any]) -> str:
-    """Fill a page of this folder; all that comes from data is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    from pkdot.reporting import wording
-
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in (
-        "number",
-        "signed",
-        "percent",
-        "between",
-        "p_value",
-        "plural",
-        "drawn",
-        "label_of",
-        "seconds",
-        "sentence",
-    ):
-        environment.filters[name] = getattr(wording, name)
-    style = Markup((HERE / "style.css").read_text(encoding="utf-8"))
-    return environment.get_template(template).render(style=style, **context)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from pkdot.reporting import drawing, figures
-from pkdot.reporting.evidence import Evidence
+from pkdot.reporting import figures, plotting
+from pkdot.reporting.results import Results
 
 COLUMNS = 8
 FRAMES = 8
 
 
-def modalities(evidence: Evidence) -> list[dict]:
+def modalities(results: Results) -> list[dict]:
     """One entry a modality: its role, shape, coverage, and some samples of it."""
-    shown = _shown(evidence)
-    return [_modality(evidence, name, shown) for name in evidence.experiment.modalities]
+    shown = _shown(results)
+    return [_modality(results, name, shown) for name in results.experiment.modalities]
 
 
-def _modality(evidence: Evidence, name: str, shown: list[tuple[str, np.ndarray]]) -> dict:
-    arrays, index = evidence.arrays(name), evidence.index(name)
-    chosen = evidence.experiment.modalities[name]
+def _modality(results: Results, name: str, shown: list[tuple[str, np.ndarray]]) -> dict:
+    arrays, index = results.arrays(name), results.index(name)
+    chosen = results.experiment.modalities[name]
     entry = {
         "name": name,
         "role": chosen.role,
@@ -35,18 +35,18 @@ def _modality(evidence: Evidence, name: str, shown: list[tuple[str, np.ndarray]]
     if not rows:
         return entry
     if len(arrays.shape) == 4:
-        return entry | _sheet(evidence, arrays, rows)
+        return entry | _sheet(results, arrays, rows)
     firsts = [(title, arrays[candidates[:1]][0]) for title, candidates in rows[:COLUMNS]]
     if len(arrays.shape) == 2:
         return entry | {"signals": figures.signals(firsts, f"{name} of one sample of each class")}
     return entry | {"spectrograms": [_spectrogram(title, array) for title, array in firsts]}
 
 
-def _shown(evidence: Evidence) -> list[tuple[str, np.ndarray]]:
+def _shown(results: Results) -> list[tuple[str, np.ndarray]]:
     """For each class (or, without classes, for all samples) rows of the test part, one a subject."""
-    table = evidence.samples.table
-    test = evidence.samples.rows(evidence.splits["folds"][0]["test"], evidence.splits["unit"])
-    name, classes = next(iter(evidence.samples.about["targets"].items()))
+    table = results.samples.table
+    test = results.samples.rows(results.splits["folds"][0]["test"], results.splits["unit"])
+    name, classes = next(iter(results.samples.about["targets"].items()))
     groups = (
         [(each, test[(table[name].iloc[test] == each).to_numpy()]) for each in classes] if classes else [("", test)]
     )
@@ -59,7 +59,7 @@ def _shown(evidence: Evidence) -> list[tuple[str, np.ndarray]]:
     return shown
 
 
-def _sheet(evidence: Evidence, arrays, rows: list[tuple[str, np.ndarray]]) -> dict:
+def _sheet(results: Results, arrays, rows: list[tuple[str, np.ndarray]]) -> dict:
     """A row of middle frames for each class, and one sample through time."""
     middle = arrays.shape[0] // 2
     sheet = []
@@ -72,7 +72,7 @@ def _sheet(evidence: Evidence, arrays, rows: list[tuple[str, np.ndarray]]) -> di
     return {
         "sheet": sheet,
         "clip": {
-            "sample": str(evidence.samples.table["sample_id"].iloc[row]),
+            "sample": str(results.samples.table["sample_id"].iloc[row]),
             "title": rows[-1][0],
             "picture": _strip([clip[frame] for frame in frames], len(frames)),
         },
@@ -85,10 +85,10 @@ def _strip(tiles: list[np.ndarray], width: int) -> str:
     strip = np.full((height, side * width, 3), 128, dtype=np.uint8)
     for number, tile in enumerate(tiles):
         strip[:, number * side : (number + 1) * side] = tile[..., :3]
-    return drawing.picture(strip, ".jpg")
+    return plotting.picture(strip, ".jpg")
 
 
 def _spectrogram(title: str, array: np.ndarray) -> dict:
     plane = array.reshape(-1, array.shape[-1])[::-1]
     low, high = np.percentile(plane, [1, 99])
-    return {"title": title, "picture": drawing.picture(drawing.coloured(plane, float(low), float(high)))}
+    return {"title": title, "picture": plotting.picture(plotting.coloured(plane, float(low), float(high)))}

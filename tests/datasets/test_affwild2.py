@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pkdot.datasets.affwild2 import AffWild2, AffWild2Options, Track, group_of, read_annotation
-from pkdot.datasets.simulate.video import write_h264
 from pkdot.errors import DataError
 from pkdot.features.base import Source
 from pkdot.features.faces import Faces, FacesOptions
 from pkdot.ledger import Ledger
+from pkdot.simulation.video import write_h264
 
 SMALL = {"frames": 2, "dilation": 2, "subclips": 3}  # a sequence spans 12 frames, and there are two a span
 

@@ -12,7 +12,7 @@ from pkdot.errors import ConfigError
 from pkdot.networks import Outputs
 
 METHODS = register.names()
-FLOORS = {"student_only", "tnet_only", "zero_imputation", "modality_dropout"}
+BASELINES = {"student_only", "tnet_only", "zero_imputation", "modality_dropout"}
 
 
 def refused(name, kind):
@@ -50,7 +50,7 @@ def test_equal_seeds_give_equal_bits_and_a_state_that_can_be_resumed(name):
     assert train(one, network, world, 1) == train(fresh, again, world, 1)
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - FLOORS))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - BASELINES))
 def test_the_teacher_changes_what_the_student_learns(name):
     """With a weight, the gradient of the student is another one than without."""
     world = make_world("four classes")
@@ -90,10 +90,10 @@ def test_every_method_has_the_same_tuning_budget(name, count):
     candidates = cls.candidates(cls.Options(), count)
     assert len(candidates) == count
     assert len({c.model_dump_json() for c in candidates}) == count
-    assert all(c.weight is not None for c in candidates) or name in FLOORS
+    assert all(c.weight is not None for c in candidates) or name in BASELINES
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - FLOORS))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - BASELINES))
 def test_a_given_weight_is_kept(name):
     cls = register.load(name)
     assert {c.weight for c in cls.candidates(cls.Options(weight=0.5), 6)} == {0.5}
@@ -150,6 +150,6 @@ def test_what_serves_a_regression_and_what_two_classes():
         "feature_mse",
     }
     general = {"logit_mse", "generalized_distillation", "modality_hallucination", "pkdot", "mt_pkdot"}
-    assert by_kind["regression"] == relations | general | FLOORS
+    assert by_kind["regression"] == relations | general | BASELINES
     assert set(METHODS) - by_kind["two classes"] == {"dkd", "wkd_l", "c2kd", "logit_standardization"}
     assert by_kind["four classes"] == set(METHODS)

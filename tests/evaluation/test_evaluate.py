@@ -127,9 +127,9 @@ def test_rows_say_what_they_mean(contest):
         assert row["se"] == pytest.approx(np.std(per_fold, ddof=1) / np.sqrt(2))
         assert row["ci_low"] <= row["mean"] <= row["ci_high"]
         assert row["n_subjects"] == 8
-    floor = rows["student_only"]
-    assert [floor[key] for key in ("diff", "diff_ci_low", "diff_ci_high", "p", "p_holm")] == [None] * 5
-    assert rows["teacher"]["diff"] == pytest.approx(rows["teacher"]["mean"] - floor["mean"])
+    baseline = rows["student_only"]
+    assert [baseline[key] for key in ("diff", "diff_ci_low", "diff_ci_high", "p", "p_holm")] == [None] * 5
+    assert rows["teacher"]["diff"] == pytest.approx(rows["teacher"]["mean"] - baseline["mean"])
     assert rows["teacher"]["diff_ci_low"] > 0
     assert rows["teacher"]["p"] == 2 / 2**8, "every one of eight subjects is predicted better: exact"
     others = [row for method, row in rows.items() if method != "student_only"]
@@ -198,8 +198,8 @@ def test_one_fold_has_no_error_over_folds(tmp_path):
     assert all(row["mean"] is not None for row in rows)
 
 
-def test_the_floor_must_be_there(tmp_path):
-    with pytest.raises(DataError, match=r"'student_only', the floor"):
+def test_the_baseline_must_be_there(tmp_path):
+    with pytest.raises(DataError, match=r"'student_only', the baseline"):
         Contest(tmp_path).summary(methods=["kd"])
 
 
@@ -209,7 +209,7 @@ def test_a_missing_method_is_told(tmp_path):
 
 
 def test_the_test_is_of_the_difference_that_is_shown():
-    """A student that knows each person's level, a floor that knows the changes: apart, and of other signs alone."""
+    """A student that knows each person's level, a baseline that knows the changes: apart, and of other signs alone."""
     rng = np.random.default_rng(0)
     level, change = np.repeat(rng.normal(0, 3, 12), 20), rng.normal(0, 0.3, 240)
     known = {"subject_id": np.repeat([f"s{i:02d}" for i in range(12)], 20), "fold": 0, "seed": 0, "output": "valence"}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pkdot.datasets.simulate.video import write_h264
 from pkdot.errors import DataError
 from pkdot.features.audio import Audio, AudioOptions, SoundTrack, means_between
 from pkdot.features.base import Source
+from pkdot.simulation.video import write_h264
 
 RATE, FRAMES, ONSET = 25, 100, 40  # frames a second, frames, the frame at which the tone starts
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pkdot.reporting.drawing import canvas, coloured, picture, svg
-from pkdot.reporting.likeness import agreement, similarity
+from pkdot.reporting.plotting import canvas, coloured, picture, svg
+from pkdot.reporting.representation_similarity import agreement, similarity
 
 
 def decoded(address: str) -> np.ndarray:

@@ -13,7 +13,7 @@ import tree
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
-from pkdot.reporting.evidence import Evidence
+from pkdot.reporting.results import Results
 from pkdot.reporting.sections import contest, counts
 
 SECTIONS = ["table", "subjects", "similarity", "choices", "training", "tnet", "data", "ledger", "cost", "origin"]
@@ -56,7 +56,7 @@ def test_it_opens_with_the_answer_and_has_all_sections(page):
 def test_names_from_the_data_are_text_and_nothing_else(page):
     parsed = Parsed(page)
     folder = Path(tree.__file__).parents[2] / "pkdot" / "reporting"
-    written = "".join((folder / name).read_text(encoding="utf-8") for name in ("head.html", "template.html"))
+    written = "".join((folder / name).read_text(encoding="utf-8") for name in ("head.html", "report.html"))
     allowed = set(re.findall(r"<([a-z0-9]+)", written))
     drawn = {"defs", "style", "g", "path", "use", "clippath", "rect", "text", "svg"}
     assert {tag for tag, _ in parsed.elements} <= allowed | drawn
@@ -132,14 +132,14 @@ def test_the_numbers_are_those_of_the_summary(ran):
 
 
 @pytest.mark.parametrize(("better", "metric"), [(1, "accuracy"), (-1, "mae")])
-def test_methods_above_the_ceiling_are_named(copy, better, metric):
+def test_methods_above_the_upper_bound_are_named(copy, better, metric):
     path = Path("results/tiny/summary.json")
     summary = read_json(path)
     means = {"teacher": 0.8, "modality_pulse": 0.9, "kd": 0.85}
     of = [row for row in summary["rows"] if row["metric"] == "accuracy"]
     rows = [{**row, "metric": metric, "mean": better * means.get(row["method"], 0.6)} for row in of]
     write_json(path, {**summary, "primary_metric": metric, "rows": [*rows, *summary["rows"]]})
-    found = contest(Evidence(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)), None)
+    found = contest(Results(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)), None)
     assert {row["method"] for row in found["above"]} == {"modality_pulse", "kd"}
 
 

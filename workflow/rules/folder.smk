@@ -3,41 +3,41 @@
 import os
 import re
 
-from pkdot import onerun, restored
+from pkdot import lock, restore
 
 LOCK = Path(".snakemake/pkdot.lock")
 LEDGER = Path(".snakemake/pkdot.json")
 
 if workflow.is_main_process:
-    os.environ[onerun.RUN] = onerun.this_run()
+    os.environ[lock.RUN] = lock.this_run()
     LOCK.parent.mkdir(exist_ok=True)
     dry = any(re.fullmatch(r"-[a-z]*n[a-z]*|--dry-?run", word) for word in sys.argv)
-    for file in restored.adopt(LEDGER, LOCK, asked_of, remove=not dry):
+    for file in restore.adopt(LEDGER, LOCK, asked_of, remove=not dry):
         print(
             f"{file} came from elsewhere and does not belong to the configuration.",
             "A run makes it again." if dry else "It is made again.",
             file=sys.stderr,
         )
-    for file in restored.complete(LOCK, remove=not dry):
+    for file in restore.complete(LOCK, remove=not dry):
         print(
             f"{file}: this file, or another of the job that made it, is gone.",
             "The job runs again, and all that used its files.",
             file=sys.stderr,
         )
-    RECORDS = restored.records()
+    RECORDS = restore.records()
 
 
 onstart:
     try:
-        onerun.claim(LOCK)
+        lock.claim(LOCK)
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
-    onerun.sweep(*map(Path, restored.ROOTS))
+    lock.sweep(*map(Path, restore.ROOTS))
 
 
 onsuccess:
-    restored.remember(LEDGER, RECORDS)
+    restore.remember(LEDGER, RECORDS)
 
 
 onerror:
-    restored.remember(LEDGER, RECORDS)
+    restore.remember(LEDGER, RECORDS)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pkdot.datasets.simulate.gestures import pulse, smooth_noise
+from pkdot.simulation.gestures import pulse, smooth_noise
 
 RATE = 22050  # samples a second that the voice is made at; it has little above 8 kHz
 CONTROL = 100  # values a second of what drives it

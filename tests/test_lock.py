@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from pkdot import onerun
+from pkdot import lock
 from pkdot.errors import PkdotError
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from pkdot import onerun
-getattr(onerun, sys.argv[1])(Path("lock"))
+from pkdot import lock
+getattr(lock, sys.argv[1])(Path("lock"))
 print("held", flush=True)
 time.sleep(600)
 """
@@ -45,29 +45,29 @@ def holder(tmp_path, monkeypatch):
 def test_a_second_run_is_refused_in_a_sentence_until_the_first_is_killed(holder, how):
     first = holder(how)
     with pytest.raises(PkdotError, match="is at work in this folder") as refusal:
-        onerun.claim(Path("lock"))
+        lock.claim(Path("lock"))
     if how == "claim":
         assert f"(process {first.pid} on " in str(refusal.value)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    os.close(onerun.claim(Path("lock")))
+    os.close(lock.claim(Path("lock")))
 
 
 def test_the_jobs_of_a_run_work_beside_it(holder):
     holder("claim")
-    os.close(onerun.share(Path("lock")))
+    os.close(lock.share(Path("lock")))
 
 
 def test_a_job_that_begins_after_its_run_was_killed_does_no_harm(holder):
     first = holder("claim")
     run = Path("lock").read_text()
     assert run.startswith(f"process {first.pid} on ")
-    os.close(onerun.share(Path("lock"), run))
+    os.close(lock.share(Path("lock"), run))
     first.kill()
     first.wait()
     holder("claim")
     with pytest.raises(PkdotError, match="is no more"):
-        onerun.share(Path("lock"), run)
+        lock.share(Path("lock"), run)
 
 
 def test_a_refused_run_leaves_no_handle_behind(holder):
@@ -75,15 +75,15 @@ def test_a_refused_run_leaves_no_handle_behind(holder):
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         with pytest.raises(PkdotError):
-            onerun.claim(Path("lock"))
+            lock.claim(Path("lock"))
     assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_quiet_says_whether_anybody_is_at_work(holder):
-    with onerun.quiet(Path("lock")) as alone:
+    with lock.quiet(Path("lock")) as alone:
         assert alone
     holder("share")
-    with onerun.quiet(Path("lock")) as alone:
+    with lock.quiet(Path("lock")) as alone:
         assert not alone
 
 
@@ -93,5 +93,5 @@ def test_sweeping_removes_what_is_half_written_and_nothing_else(tmp_path):
     for name in (*half, *whole):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("")
-    onerun.sweep(tmp_path, tmp_path / "missing")
+    lock.sweep(tmp_path, tmp_path / "missing")
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == sorted(whole)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
-from pkdot.onerun import quiet
+from pkdot.lock import quiet
 from pkdot.params import canonical
 
 ROOTS = ("data/packaged", "data/simulated", "data/processed", "results")

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pkdot.datasets.simulate.pain import CODE, LEVELS, draw_traits, draw_trial, face_curves, head_motion
-from pkdot.datasets.simulate.root import finish, in_processes, start_over, write_text
-from pkdot.datasets.simulate.video import write_h264
 from pkdot.params import Params
+from pkdot.simulation.pain import CODE, LEVELS, draw_traits, draw_trial, face_curves, head_motion
+from pkdot.simulation.root import finish, in_processes, start_over, write_text
+from pkdot.simulation.video import write_h264
 
 FRAME_RATE, FRAMES = 25, 138
 SAMPLES = 2816
@@ -63,9 +63,9 @@ def simulate_biovid(out: Path, params: BiovidSimulation, workers: int = 1) -> No
 
 def _simulate_subject(out: Path, params: BiovidSimulation, number: int, cache_dir: Path) -> list[tuple]:
     """Write all clips of one subject; return its rows of samples.csv without the running number."""
-    from pkdot.datasets.simulate.faces import Face
-    from pkdot.datasets.simulate.physiology import Body
-    from pkdot.datasets.simulate.scenes import backdrop, draw_light, film
+    from pkdot.simulation.faces import Face
+    from pkdot.simulation.physiology import Body
+    from pkdot.simulation.scenes import backdrop, draw_light, film
 
     rng = np.random.default_rng([params.seed, number])
     traits = draw_traits(rng, number + 1)
@@ -102,7 +102,7 @@ def _clip_number(label: str, clip: int, clips: int) -> int:
 
 def _write_signals(path: Path, signals: np.ndarray) -> None:
     """Tab separated, time in microseconds."""
-    from pkdot.datasets.simulate.physiology import COLUMNS, RATE
+    from pkdot.simulation.physiology import COLUMNS, RATE
 
     time = np.round(np.arange(len(signals)) * 1e6 / RATE)
     header = "\t".join(["time", *COLUMNS])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pkdot import onerun, restored
+from pkdot import lock, restore
 from pkdot.files import read_json
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash, job
@@ -59,65 +59,65 @@ def there() -> list[bool]:
 
 
 def test_what_belongs_gets_one_date_and_keeps_it(folder):
-    assert restored.adopt(LEDGER, LOCK, asked(), remove=True) == []
+    assert restore.adopt(LEDGER, LOCK, asked(), remove=True) == []
     first = ages()
     assert len(first) == 1
-    assert restored.adopt(LEDGER, LOCK, asked(), remove=True) == []
+    assert restore.adopt(LEDGER, LOCK, asked(), remove=True) == []
     assert ages() == first
 
 
 def test_what_does_not_belong_goes_with_all_that_was_made_of_it(folder):
-    assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=False) == sorted([WEIGHTS, REPORT])
+    assert restore.adopt(LEDGER, LOCK, asked(weights=2), remove=False) == sorted([WEIGHTS, REPORT])
     assert there() == [True, True, True]
-    restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True)
+    restore.adopt(LEDGER, LOCK, asked(weights=2), remove=True)
     assert there() == [True, False, False]
 
 
 def test_what_was_adopted_is_compared_to_every_later_configuration(folder):
-    restored.adopt(LEDGER, LOCK, asked(), remove=True)
-    restored.adopt(LEDGER, LOCK, asked(report=2), remove=True)
+    restore.adopt(LEDGER, LOCK, asked(), remove=True)
+    restore.adopt(LEDGER, LOCK, asked(report=2), remove=True)
     assert there() == [True, True, False]
 
 
 def test_a_file_made_from_another_than_the_one_that_lies_there_goes(folder):
     with job(MODULE, Path(SPLITS).parent, Told()) as scratch:
         (scratch / "splits.json").write_text("another")
-    restored.adopt(LEDGER, LOCK, asked(), remove=True)
+    restore.adopt(LEDGER, LOCK, asked(), remove=True)
     assert there() == [True, False, False]
 
 
 def test_what_a_run_made_here_is_left_to_the_workflow(folder):
-    restored.remember(LEDGER, {})
+    restore.remember(LEDGER, {})
     before = ages()
-    assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
+    assert restore.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
     assert there() == [True, True, True]
     assert ages() == before
 
 
 def test_only_what_the_run_changed_counts_as_made_here(folder):
-    before = restored.records()
+    before = restore.records()
     os.utime("results/e/encoders/run.json")
-    restored.remember(LEDGER, before)
-    restored.adopt(LEDGER, LOCK, asked(weights=2, splits=2), remove=True)
+    restore.remember(LEDGER, before)
+    restore.adopt(LEDGER, LOCK, asked(weights=2, splits=2), remove=True)
     assert there() == [False, True, True]  # the workflow itself makes the weights again, and then the report
 
 
 def test_a_file_that_no_rule_makes_is_left_alone(folder):
-    assert restored.adopt(LEDGER, LOCK, lambda file: None, remove=True) == []
+    assert restore.adopt(LEDGER, LOCK, lambda file: None, remove=True) == []
     assert there() == [True, True, True]
 
 
 def test_a_record_that_is_no_json_costs_no_other_file(folder):
     Path("results/e/encoders/run.json").write_text("{")
-    assert SPLITS not in restored.adopt(LEDGER, LOCK, asked(), remove=True)
+    assert SPLITS not in restore.adopt(LEDGER, LOCK, asked(), remove=True)
     assert there()[0]
 
 
 def test_while_a_run_is_at_work_nothing_is_touched(folder):
     before = ages()
-    handle = onerun.share(LOCK)
+    handle = lock.share(LOCK)
     try:
-        assert restored.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
+        assert restore.adopt(LEDGER, LOCK, asked(weights=2), remove=True) == []
     finally:
         os.close(handle)
     assert there() == [True, True, True]
@@ -136,8 +136,8 @@ def students(folder):
         (scratch / "seed_0" / "kd").mkdir(parents=True)
         (scratch / "seed_0" / "kd" / "predictions").write_text("1")
     make(SCORES, STUDENT, record="fold_0")
-    restored.remember(LEDGER, {})
-    assert restored.complete(LOCK, remove=True) == []
+    restore.remember(LEDGER, {})
+    assert restore.complete(LOCK, remove=True) == []
     return folder
 
 
@@ -145,17 +145,17 @@ def students(folder):
 def test_a_job_of_which_a_file_is_gone_runs_again_with_all_that_was_made_of_it(students, gone):
     Path(gone).unlink()
     left = [path for path in (MARKER, STUDENT, SCORES) if path != gone]
-    assert restored.complete(LOCK, remove=False) == [MARKER]
+    assert restore.complete(LOCK, remove=False) == [MARKER]
     assert all(Path(path).is_file() for path in left)
-    assert restored.complete(LOCK, remove=True) == [MARKER]
+    assert restore.complete(LOCK, remove=True) == [MARKER]
     assert not any(Path(path).is_file() for path in left)
     assert there() == [True, True, True]
-    assert restored.complete(LOCK, remove=True) == [], "told once"
+    assert restore.complete(LOCK, remove=True) == [], "told once"
 
 
 def test_a_job_of_which_a_whole_folder_is_gone_runs_again(students):
     shutil.rmtree("results/e/students/seed_0")
-    assert restored.complete(LOCK, remove=True) == [MARKER]
+    assert restore.complete(LOCK, remove=True) == [MARKER]
     assert not Path(MARKER).is_file()
 
 
@@ -165,14 +165,14 @@ def test_folders_of_earlier_seeds_are_left_alone(students):
     record = Path("results/e/students/seed_1/kd/run.json")
     record.write_text(canonical({**read_json(record), "started": "earlier"}))
     Path("results/e/students/seed_1/kd/predictions").unlink()
-    assert restored.complete(LOCK, remove=True) == []
+    assert restore.complete(LOCK, remove=True) == []
 
 
 def test_while_a_run_is_at_work_nothing_is_removed(students):
     Path(MARKER).unlink()
-    handle = onerun.share(LOCK)
+    handle = lock.share(LOCK)
     try:
-        assert restored.complete(LOCK, remove=True) == []
+        assert restore.complete(LOCK, remove=True) == []
     finally:
         os.close(handle)
     assert Path(STUDENT).is_file()

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from pkdot.datasets.simulate.emotion import Manner, annotate, draw_manner, face_curves, head_motion, mood
-from pkdot.datasets.simulate.gestures import smooth_noise
-from pkdot.datasets.simulate.root import finish, in_processes, start_over, write_text
-from pkdot.datasets.simulate.video import write_h264
-from pkdot.datasets.simulate.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
 from pkdot.params import Params
+from pkdot.simulation.emotion import Manner, annotate, draw_manner, face_curves, head_motion, mood
+from pkdot.simulation.gestures import smooth_noise
+from pkdot.simulation.root import finish, in_processes, start_over, write_text
+from pkdot.simulation.video import write_h264
+from pkdot.simulation.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
 
 CODE = "simulated"  # begins the name of every simulated video
 CROP = 112  # side of the owners' crops, pixels
@@ -153,7 +153,7 @@ class _Actor:
 
 
 def _actor(params: AffWild2Simulation, scene: Scene, person: int, count: int, cache_dir: Path) -> _Actor:
-    from pkdot.datasets.simulate.faces import Face
+    from pkdot.simulation.faces import Face
 
     rng = np.random.default_rng([params.seed, 1, person])  # the same person in every video
     female, age = person % 2 == 0, int(rng.integers(20, 66))
@@ -165,7 +165,7 @@ def _actor(params: AffWild2Simulation, scene: Scene, person: int, count: int, ca
 
 def _simulate_video(out: Path, params: AffWild2Simulation, scene: Scene, cache_dir: Path) -> None:
     """Write one video with the annotations and crops of everybody in it."""
-    from pkdot.datasets.simulate.scenes import backdrop, draw_light, film
+    from pkdot.simulation.scenes import backdrop, draw_light, film
 
     rng = np.random.default_rng([params.seed, 3, scene.number])
     seconds = params.seconds * rng.uniform(0.8, 1.2)

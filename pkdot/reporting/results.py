@@ -10,18 +10,18 @@ import pandas as pd
 
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
-from pkdot.evaluation.evaluate import CEILING, FLOOR, teachers_of
+from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND, teachers_of
 from pkdot.files import read_json
 from pkdot.ledger import Entry, Ledger
 
 
-class Evidence:
+class Results:
     """The processed data and the results of one experiment.
 
     Attributes
     ----------
     methods : list of str
-        Students in the order of the configuration, but for the floor, which is first.
+        Students in the order of the configuration, but for the baseline, which is first.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
     """
@@ -29,7 +29,7 @@ class Evidence:
     def __init__(self, processed: Path, results: Path, experiment: Experiment):
         self.processed, self.results, self.experiment = processed, results, experiment
         named = [method.name for method in experiment.students.methods]
-        self.methods = sorted(named, key=lambda name: name != FLOOR)
+        self.methods = sorted(named, key=lambda name: name != BASELINE)
         self.teachers = teachers_of(experiment.modalities)
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
@@ -50,8 +50,10 @@ class Evidence:
             ]
             files += [self.results / f"students/fold_{fold}/{method}.json" for method in self.methods]
             for seed in self.seeds:
-                files += [self.trained(fold, seed, name) / "history.csv" for name in (*self.methods, CEILING, "tnet")]
-                files += [self.trained(fold, seed, CEILING) / "outputs.npy"]
+                files += [
+                    self.trained(fold, seed, name) / "history.csv" for name in (*self.methods, UPPER_BOUND, "tnet")
+                ]
+                files += [self.trained(fold, seed, UPPER_BOUND) / "outputs.npy"]
                 files += [self.trained(fold, seed, method) / "features.safetensors" for method in self.methods]
         return files
 
@@ -166,7 +168,7 @@ class Evidence:
 
     def teacher_features(self, fold: int, seed: int) -> np.ndarray:
         """The teacher's fused features of all samples, mean over rows, shape (samples, D)."""
-        path = self.trained(fold, seed, CEILING) / "outputs.npy"
+        path = self.trained(fold, seed, UPPER_BOUND) / "outputs.npy"
         outputs = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 # Colours to draw with; in the page they are variables of the style sheet, which knows light and dark.
 INK, MUTED, RULE = "#101112", "#707172", "#d0d1d2"
-STUDENT, FLOOR, CEILING, THIRD = "#1f6f8b", "#8a8d91", "#b85c1e", "#6a4c93"
+STUDENT, BASELINE, UPPER_BOUND, THIRD = "#1f6f8b", "#8a8d91", "#b85c1e", "#6a4c93"
 _VARIABLES = {
     INK: "--ink",
     MUTED: "--muted",
     RULE: "--rule",
     STUDENT: "--student",
-    FLOOR: "--floor",
-    CEILING: "--ceiling",
+    BASELINE: "--baseline",
+    UPPER_BOUND: "--upper-bound",
     THIRD: "--third",
 }
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from pkdot.datasets.prepare import PrepareParams, prepare
-from pkdot.datasets.simulate.biovid import BiovidSimulation, simulate_biovid
-from pkdot.datasets.simulate.gestures import PAIN_UNITS, blinks, combine, pulse, smooth_noise
-from pkdot.datasets.simulate.pain import LEVELS, Trial, draw_traits, draw_trial, face_curves
-from pkdot.datasets.simulate.raster import draw, lay_over
-from pkdot.datasets.simulate.root import MARKER, UNFINISHED
 from pkdot.errors import DataError
+from pkdot.simulation.biovid import BiovidSimulation, simulate_biovid
+from pkdot.simulation.gestures import PAIN_UNITS, blinks, combine, pulse, smooth_noise
+from pkdot.simulation.pain import LEVELS, Trial, draw_traits, draw_trial, face_curves
+from pkdot.simulation.raster import draw, lay_over
+from pkdot.simulation.root import MARKER, UNFINISHED
 
 TINY = BiovidSimulation(subjects=2, clips=1, seed=7)
 TIME = np.arange(138) / 25
@@ -151,7 +151,7 @@ def test_a_killed_run_leaves_no_marker(model_cache, tmp_path):
     (tmp_path / ".cache").symlink_to(model_cache, target_is_directory=True)
     out = tmp_path / "biovid"
     code = (
-        "import sys; from pathlib import Path; from pkdot.datasets.simulate.biovid import *\n"
+        "import sys; from pathlib import Path; from pkdot.simulation.biovid import *\n"
         "if __name__ == '__main__': simulate_biovid(Path(sys.argv[1]), BiovidSimulation(clips=1))"
     )
     script = tmp_path / "run.py"
@@ -234,7 +234,7 @@ def _curves(pain, strength, seed=3, number=5):
 
 
 def _signals(pain, strength, seed=3):
-    from pkdot.datasets.simulate.physiology import Body
+    from pkdot.simulation.physiology import Body
 
     traits = draw_traits(np.random.default_rng(1), 1)
     body = Body(np.random.default_rng(1), traits)
@@ -270,7 +270,7 @@ def test_pain_grows_with_the_heat_on_average():
 
 
 def test_two_people_share_a_picture_and_a_blink_stays_at_the_eyes(model_cache):
-    from pkdot.datasets.simulate.faces import Face, Light, Motion
+    from pkdot.simulation.faces import Face, Light, Motion
 
     def at(x):
         still = np.zeros(1)

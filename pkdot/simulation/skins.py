@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from pkdot.datasets.simulate.heads import (
+from pkdot.simulation.heads import (
     ATLAS_SHAPE,
     CHART_BOTTOM,
     CHART_HEIGHT,

@@ -80,7 +80,7 @@ def _one_thread() -> None:
 
 def _build_model(cache_dir: Path) -> None:
     """Build the human model in one process, before others ask for it."""
-    from pkdot.datasets.simulate.heads import build_head_model
+    from pkdot.simulation.heads import build_head_model
 
     build_head_model(cache_dir)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
-from pkdot.evaluation.evaluate import CEILING, FLOOR
-from pkdot.reporting import drawing, figures
-from pkdot.reporting.evidence import Evidence
+from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
+from pkdot.reporting import figures, plotting
+from pkdot.reporting.results import Results
 
 SHOWN = 160  # samples of a matrix
 COMPARED = 400
@@ -28,15 +28,15 @@ def agreement(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def likeness(evidence: Evidence, chosen: str | None) -> dict:
+def representation_similarity(results: Results, chosen: str | None) -> dict:
     """The matrices of one fold and seed as pictures, and the agreement over all of them."""
-    fold, seed = evidence.folds[0], evidence.seeds[0]
-    shown = list(dict.fromkeys(name for name in (CEILING, chosen, FLOOR) if name))
-    order, edges = _order(evidence, fold, seed)
-    matrices = {name: similarity(_features(evidence, fold, seed, name, order)) for name in shown}
+    fold, seed = results.folds[0], results.seeds[0]
+    shown = list(dict.fromkeys(name for name in (UPPER_BOUND, chosen, BASELINE) if name))
+    order, edges = _order(results, fold, seed)
+    matrices = {name: similarity(_features(results, fold, seed, name, order)) for name in shown}
     values = np.concatenate([matrix.ravel() for matrix in matrices.values()])
     low, high = np.percentile(values, [1, 99])
-    found = {method: _agreements(evidence, method) for method in evidence.methods}
+    found = {method: _agreements(results, method) for method in results.methods}
     return {
         "fold": fold,
         "seed": seed,
@@ -44,12 +44,12 @@ def likeness(evidence: Evidence, chosen: str | None) -> dict:
         "groups": edges,
         "low": float(low),
         "high": float(high),
-        "scale": drawing.picture(drawing.coloured(np.tile(np.linspace(0, 1, 128), (6, 1)), 0, 1)),
+        "scale": plotting.picture(plotting.coloured(np.tile(np.linspace(0, 1, 128), (6, 1)), 0, 1)),
         "matrices": [
             {
                 "method": name,
-                "picture": drawing.picture(drawing.coloured(matrix, low, high)),
-                "agreement": None if name == CEILING else agreement(matrices[CEILING], matrix),
+                "picture": plotting.picture(plotting.coloured(matrix, low, high)),
+                "agreement": None if name == UPPER_BOUND else agreement(matrices[UPPER_BOUND], matrix),
             }
             for name, matrix in matrices.items()
         ],
@@ -63,32 +63,32 @@ def _figure(found: dict[str, np.ndarray], chosen: str | None) -> Markup | None:
     return figures.agreement(known, chosen) if known else None
 
 
-def _agreements(evidence: Evidence, method: str) -> np.ndarray:
+def _agreements(results: Results, method: str) -> np.ndarray:
     """Agreement of a student with its teacher, one a fold and seed."""
     found = []
-    for fold in evidence.folds:
-        for seed in evidence.seeds:
-            rows, student = evidence.student_features(fold, seed, method)
-            teacher = evidence.teacher_features(fold, seed)[rows]
+    for fold in results.folds:
+        for seed in results.seeds:
+            rows, student = results.student_features(fold, seed, method)
+            teacher = results.teacher_features(fold, seed)[rows]
             both = np.flatnonzero(~np.isnan(teacher).any(axis=1))
             both = both[:: max(1, -(-len(both) // COMPARED))]
             found.append(agreement(similarity(teacher[both]), similarity(student[both])))
     return np.array([value for value in found if value == value])
 
 
-def _features(evidence: Evidence, fold: int, seed: int, name: str, order: np.ndarray) -> np.ndarray:
-    if name == CEILING:
-        return evidence.teacher_features(fold, seed)[order]
-    rows, features = evidence.student_features(fold, seed, name)
+def _features(results: Results, fold: int, seed: int, name: str, order: np.ndarray) -> np.ndarray:
+    if name == UPPER_BOUND:
+        return results.teacher_features(fold, seed)[order]
+    rows, features = results.student_features(fold, seed, name)
     return features[np.searchsorted(rows, order)]
 
 
-def _order(evidence: Evidence, fold: int, seed: int) -> tuple[np.ndarray, list[tuple[str, int]]]:
+def _order(results: Results, fold: int, seed: int) -> tuple[np.ndarray, list[tuple[str, int]]]:
     """Rows of the test samples to show, sorted by target and then subject, and how many each class has."""
-    rows, _ = evidence.student_features(fold, seed, FLOOR)
-    rows = rows[~np.isnan(evidence.teacher_features(fold, seed)[rows]).any(axis=1)]
-    table = evidence.samples.table.iloc[rows]
-    name, classes = next(iter(evidence.samples.about["targets"].items()))
+    rows, _ = results.student_features(fold, seed, BASELINE)
+    rows = rows[~np.isnan(results.teacher_features(fold, seed)[rows]).any(axis=1)]
+    table = results.samples.table.iloc[rows]
+    name, classes = next(iter(results.samples.about["targets"].items()))
     if classes:
         target = table[name].map({each: number for number, each in enumerate(classes)}).to_numpy()
     else:

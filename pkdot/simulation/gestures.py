@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pkdot.datasets.simulate.faces import Motion
+from pkdot.simulation.faces import Motion
 
 
 def _both(**strengths: float) -> dict[str, float]:

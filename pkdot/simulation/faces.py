@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pkdot.datasets.simulate.heads import (
+from pkdot.simulation.heads import (
     CHART_HEIGHT,
     LOCAL_NAMES,
     PATCH,
@@ -23,8 +23,8 @@ from pkdot.datasets.simulate.heads import (
     Topology,
     head_model,
 )
-from pkdot.datasets.simulate.raster import draw, lay_over, shade
-from pkdot.datasets.simulate.skins import Look, hair_cover, paint
+from pkdot.simulation.raster import draw, lay_over, shade
+from pkdot.simulation.skins import Look, hair_cover, paint
 
 _DISTANCE = 0.9  # of the camera, metres
 _HEAD_HEIGHT = 0.215  # metres, of an average head

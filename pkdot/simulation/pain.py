@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pkdot.datasets.simulate.faces import Motion
-from pkdot.datasets.simulate.gestures import (
+from pkdot.simulation.faces import Motion
+from pkdot.simulation.gestures import (
     BLINK,
     FROWN,
     GRIMACE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from pkdot.datasets.simulate.faces import Light
+from pkdot.simulation.faces import Light
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> np.ndarray:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pkdot.datasets.simulate.gestures import pulse, smooth_noise
-from pkdot.datasets.simulate.pain import Traits, Trial
+from pkdot.simulation.gestures import pulse, smooth_noise
+from pkdot.simulation.pain import Traits, Trial
 
 RATE = 512
 COLUMNS = ("gsr", "ecg", "emg_trapezius", "emg_corrugator", "emg_zygomaticus")

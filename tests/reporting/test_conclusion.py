@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pkdot.reporting.answer import answer, headline, smallest_p, warnings
-from pkdot.reporting.wording import between, joined, number, p_value, percent, sentence, short, signed
+from pkdot.reporting.conclusion import conclude, headline, smallest_p, warnings
+from pkdot.reporting.formatting import between, joined, number, p_value, percent, sentence, short, signed
 
 VALIDATION = {"student_only": 0.5, "kd": 0.7, "pkdot": 0.6}
 
@@ -18,37 +18,37 @@ def row(method, mean, diff=None, p_holm=None, metric="accuracy", half=0.01):
     return {**known, "diff": diff, **ends, "p": p_holm, "p_holm": p_holm, "se": None, "n_subjects": 20}
 
 
-def summary(pkdot, kd=(0.02, 0.4), teacher=(0.1, 0.001), share=0.4, metric="accuracy", floor=0.6):
-    """A summary of pkdot and kd between floor and teacher; each is (difference, corrected p)."""
-    rows = [row("student_only", floor, metric=metric)]
+def summary(pkdot, kd=(0.02, 0.4), teacher=(0.1, 0.001), share=0.4, metric="accuracy", baseline=0.6):
+    """A summary of pkdot and kd between baseline and teacher; each is (difference, corrected p)."""
+    rows = [row("student_only", baseline, metric=metric)]
     for method, (diff, p) in {"pkdot": pkdot, "kd": kd, "teacher": teacher}.items():
-        rows.append(row(method, floor + diff, diff, p, metric))
+        rows.append(row(method, baseline + diff, diff, p, metric))
     ends = (None, None) if share is None else (share - 0.2, share + 0.2)
     gaps = [{"method": m, "share": share, "ci_low": ends[0], "ci_high": ends[1]} for m in ("pkdot", "kd")]
     return {"primary_metric": metric, "grouped": False, "rows": rows, "gap_closed": gaps}
 
 
 def told(*args, students=("student_only", "kd", "pkdot"), **kwargs):
-    return answer(summary(*args, **kwargs), list(students), VALIDATION)
+    return conclude(summary(*args, **kwargs), list(students), VALIDATION)
 
 
 def test_a_significant_gain_is_said_with_its_share_and_interval():
     said = told((0.04, 0.01))
-    assert said.claim == "pkdot closes 40 % of the gap between floor and ceiling (95 % interval 20 % to 60 %)."
-    assert "Better than the floor after the correction: pkdot." in said.sentences
+    assert said.claim == "pkdot closes 40 % of the gap between baseline and upper bound (95 % interval 20 % to 60 %)."
+    assert "Better than the baseline after the correction: pkdot." in said.sentences
 
 
 def test_a_gain_that_the_corrected_test_does_not_carry_is_not_claimed():
     said = told((0.04, 0.05))
-    assert said.claim.startswith("pkdot is not shown to be better than the floor: it closes 40 %")
-    assert "After the correction no student is better than the floor." in said.sentences
+    assert said.claim.startswith("pkdot is not shown to be better than the baseline: it closes 40 %")
+    assert "After the correction no student is better than the baseline." in said.sentences
     assert any("the difference may be chance" in each for each in said.sentences)
 
 
 def test_a_loss_is_called_a_loss():
     said = told((-0.04, 0.01), share=-0.4)
-    assert said.claim.startswith("pkdot is worse than the floor: it closes −40 %")
-    assert any("Worse than the floor: pkdot." in each for each in said.sentences)
+    assert said.claim.startswith("pkdot is worse than the baseline: it closes −40 %")
+    assert any("Worse than the baseline: pkdot." in each for each in said.sentences)
 
 
 @pytest.mark.parametrize(
@@ -58,14 +58,14 @@ def test_without_a_gap_no_share_is_given(pkdot, verdict):
     said = told(pkdot, teacher=(0.001, 0.9), share=None)
     assert "closes" not in said.claim
     assert said.claim.endswith("there is no gap to close.")
-    assert ("better than the floor, but" in said.claim) == (verdict == "better")
+    assert ("better than the baseline, but" in said.claim) == (verdict == "better")
     assert any("includes zero, so a share of it is not defined" in each for each in said.sentences)
 
 
 def test_a_teacher_that_is_worse_leaves_no_gap():
     said = told((0.04, 0.5), teacher=(-0.1, 0.01), share=-0.4)
     assert "closes" not in said.claim
-    assert any("the teacher is worse than the floor" in each for each in said.sentences)
+    assert any("the teacher is worse than the baseline" in each for each in said.sentences)
 
 
 def test_where_lower_is_better_a_negative_difference_is_a_gain():
@@ -85,7 +85,7 @@ def test_the_student_of_the_answer_is_not_chosen_by_its_test_result():
     )
 
 
-def test_one_student_beside_the_floor_and_none():
+def test_one_student_beside_the_baseline_and_none():
     assert "no other student took part" in told((0.04, 0.01), students=("student_only", "pkdot")).sentences[-1]
     nobody = told((0.04, 0.01), students=("student_only",))
     assert nobody.method is None
@@ -100,8 +100,8 @@ def test_the_smallest_p_is_that_of_all_signs_equal():
 def test_people_who_are_seen_together_count_as_one():
     apart, together = summary((0.04, 0.01)), {**summary((0.04, 0.01)), "grouped": True}
     methods = ["student_only", "kd", "pkdot"]
-    assert "of 20 subjects." in answer(apart, methods, VALIDATION).sentences[0]
-    assert "of 20 groups of subjects seen together." in answer(together, methods, VALIDATION).sentences[0]
+    assert "of 20 subjects." in conclude(apart, methods, VALIDATION).sentences[0]
+    assert "of 20 groups of subjects seen together." in conclude(together, methods, VALIDATION).sentences[0]
 
 
 def test_warnings_are_given_where_they_are_due():

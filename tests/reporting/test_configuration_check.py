@@ -13,7 +13,7 @@ from pkdot.errors import DataError
 from pkdot.files import read_json
 from pkdot.params import Params
 from pkdot.provenance import job
-from pkdot.reporting.belonging import check_configuration
+from pkdot.reporting.configuration_check import check_configuration
 
 
 def recorded(root: Path, params: Params) -> dict[Path, dict]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pkdot.evaluation.evaluate import CEILING, FLOOR
+from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
 from pkdot.evaluation.metrics import LOWER_IS_BETTER
-from pkdot.reporting.wording import between, drawn, joined, label_of, number, p_value, percent, plural, signed
+from pkdot.reporting.formatting import between, drawn, joined, label_of, number, p_value, percent, plural, signed
 
 OWN = "pkdot"
 LEVEL = 0.05
 
 
 @dataclass(frozen=True)
-class Answer:
+class Conclusion:
     """What the experiment says.
 
     Attributes
     ----------
     method : str or None
-        The student that the answer is about; None where the floor is the only one.
+        The student that the answer is about; None where the baseline is the only one.
     claim : str
         One sentence, the title of the section.
     sentences : list of str
@@ -34,13 +34,13 @@ class Answer:
 
 def headline(students: list[str], validation: dict[str, float]) -> str | None:
     """The student that the answer is about, chosen without a look at the test subjects."""
-    rivals = [method for method in students if method != FLOOR]
+    rivals = [method for method in students if method != BASELINE]
     if OWN in rivals:
         return OWN
     return max(rivals, key=validation.__getitem__, default=None)
 
 
-def answer(summary: dict, students: list[str], validation: dict[str, float]) -> Answer:
+def conclude(summary: dict, students: list[str], validation: dict[str, float]) -> Conclusion:
     """Put the summary into words.
 
     Parameters
@@ -48,57 +48,57 @@ def answer(summary: dict, students: list[str], validation: dict[str, float]) -> 
     summary : dict
         summary.json.
     students : list of str
-        The methods that train students, the floor among them.
+        The methods that train students, the baseline among them.
     validation : dict of str to float
         Validation score of each student, for the choice of the headline where ``pkdot`` did not take part.
     """
     metric = summary["primary_metric"]
     rows = {row["method"]: row for row in summary["rows"] if row["metric"] == metric}
-    rivals = [method for method in students if method != FLOOR]
+    rivals = [method for method in students if method != BASELINE]
     method = headline(students, validation)
     if method is None:
-        levels = f"The floor reaches {_bare(rows[FLOOR])}, the ceiling {_bare(rows[CEILING])}."
+        levels = f"The baseline reaches {_bare(rows[BASELINE])}, the upper bound {_bare(rows[UPPER_BOUND])}."
         claim = "No student was distilled, so there is nothing to compare."
-        return Answer(None, claim, [_terms(summary, metric), levels])
+        return Conclusion(None, claim, [_terms(summary, metric), levels])
     share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
-    defined = share["share"] is not None and _gain(rows[CEILING], metric) > 0
+    defined = share["share"] is not None and _gain(rows[UPPER_BOUND], metric) > 0
     sentences = [
         _terms(summary, metric),
         _test(rows[method], metric, compared=sum(row["p"] is not None for row in rows.values())),
-        _gap(rows[CEILING], share, metric, defined),
+        _gap(rows[UPPER_BOUND], share, metric, defined),
         _winners(rows, rivals, metric),
         _choice(rows, rivals, method, metric),
     ]
-    return Answer(method, _claim(rows[method], share, metric, defined), sentences)
+    return Conclusion(method, _claim(rows[method], share, metric, defined), sentences)
 
 
 def _claim(row: dict, share: dict, metric: str, defined: bool) -> str:
     method, verdict = row["method"], _verdict(row, metric)
     if not defined:
         own = {
-            "better": f"{method} is better than the floor, but the teacher is not shown to be",
-            "worse": f"{method} is worse than the floor, and the teacher is not shown to be better",
-            "open": f"Neither {method} nor the teacher is shown to be better than the floor",
+            "better": f"{method} is better than the baseline, but the teacher is not shown to be",
+            "worse": f"{method} is worse than the baseline, and the teacher is not shown to be better",
+            "open": f"Neither {method} nor the teacher is shown to be better than the baseline",
         }[verdict]
         return f"{own}: there is no gap to close."
-    closed = f"{percent(share['share'])} of the gap between floor and ceiling"
+    closed = f"{percent(share['share'])} of the gap between baseline and upper bound"
     interval = f"95 % interval {between(share['ci_low'], share['ci_high'], percent)}"
     if verdict == "better":
         return f"{method} closes {closed} ({interval})."
     if verdict == "worse":
-        return f"{method} is worse than the floor: it closes {closed} ({interval})."
-    return f"{method} is not shown to be better than the floor: it closes {closed} ({interval})."
+        return f"{method} is worse than the baseline: it closes {closed} ({interval})."
+    return f"{method} is not shown to be better than the baseline: it closes {closed} ({interval})."
 
 
 def _verdict(row: dict, metric: str) -> str:
-    """Better or worse than the floor where the corrected test says so, else open."""
+    """Better or worse than the baseline where the corrected test says so, else open."""
     if row["p_holm"] is None or row["p_holm"] >= LEVEL:
         return "open"
     return "better" if _gain(row, metric) > 0 else "worse"
 
 
 def _gain(row: dict, metric: str) -> float:
-    """Difference to the floor, positive where it is for the better."""
+    """Difference to the baseline, positive where it is for the better."""
     return -row["diff"] if metric in LOWER_IS_BETTER else row["diff"]
 
 
@@ -110,42 +110,42 @@ def _terms(summary: dict, metric: str) -> str:
     lower = ", where lower is better," if metric in LOWER_IS_BETTER else ""
     return (
         f"The measure is {label_of(metric)}{lower} over the test samples of {drawn(summary)}. "
-        f"The floor is a student that never saw a privileged modality ({FLOOR}); the ceiling is the teacher, which "
-        "has every modality at test time too."
+        f"The baseline is a student that never saw a privileged modality ({BASELINE}); the upper bound is the "
+        "teacher, which has every modality at test time too."
     )
 
 
 def _test(row: dict, metric: str, compared: int) -> str:
     verdict = {
-        "better": "it is better than the floor",
-        "worse": "it is worse than the floor",
+        "better": "it is better than the baseline",
+        "worse": "it is worse than the baseline",
         "open": "the difference may be chance",
     }[_verdict(row, metric)]
     return (
-        f"{row['method']} differs from the floor by {signed(row['diff'])} "
+        f"{row['method']} differs from the baseline by {signed(row['diff'])} "
         f"({between(row['diff_ci_low'], row['diff_ci_high'], signed)}), p {p_value(row['p'])}; after Holm's "
         f"correction for {plural(compared, 'comparison')} p {p_value(row['p_holm'])}: {verdict}."
     )
 
 
-def _gap(ceiling: dict, share: dict, metric: str, defined: bool) -> str:
-    gap = f"{signed(ceiling['diff'])} ({between(ceiling['diff_ci_low'], ceiling['diff_ci_high'], signed)})"
+def _gap(upper_bound: dict, share: dict, metric: str, defined: bool) -> str:
+    gap = f"{signed(upper_bound['diff'])} ({between(upper_bound['diff_ci_low'], upper_bound['diff_ci_high'], signed)})"
     if not defined:
-        worse = _gain(ceiling, metric) < 0 and share["share"] is not None
-        why = "the teacher is worse than the floor" if worse else "the interval of the gap includes zero"
-        return f"The gap between floor and ceiling is {gap}; {why}, so a share of it is not defined."
-    return f"The gap between floor and ceiling is {gap}; intervals are over resampled subjects, not corrected."
+        worse = _gain(upper_bound, metric) < 0 and share["share"] is not None
+        why = "the teacher is worse than the baseline" if worse else "the interval of the gap includes zero"
+        return f"The gap between baseline and upper bound is {gap}; {why}, so a share of it is not defined."
+    return f"The gap between baseline and upper bound is {gap}; intervals are over resampled subjects, not corrected."
 
 
 def _winners(rows: dict[str, dict], rivals: list[str], metric: str) -> str:
     better = [method for method in rivals if _verdict(rows[method], metric) == "better"]
     worse = [method for method in rivals if _verdict(rows[method], metric) == "worse"]
     said = (
-        f"Better than the floor after the correction: {joined(better)}."
+        f"Better than the baseline after the correction: {joined(better)}."
         if better
-        else "After the correction no student is better than the floor."
+        else "After the correction no student is better than the baseline."
     )
-    return f"{said} Worse than the floor: {joined(worse)}." if worse else said
+    return f"{said} Worse than the baseline: {joined(worse)}." if worse else said
 
 
 def _choice(rows: dict[str, dict], rivals: list[str], method: str, metric: str) -> str:

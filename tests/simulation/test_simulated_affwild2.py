@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from pkdot.datasets.affwild2 import AffWild2, AffWild2Options
-from pkdot.datasets.simulate import voice as sounds
-from pkdot.datasets.simulate.affwild2 import AffWild2Simulation, scenes, simulate_affwild2
-from pkdot.datasets.simulate.emotion import annotate, draw_manner, face_curves, mood
-from pkdot.datasets.simulate.gestures import SMILE
-from pkdot.datasets.simulate.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
 from pkdot.errors import DataError
 from pkdot.ledger import Ledger
+from pkdot.simulation import voice as sounds
+from pkdot.simulation.affwild2 import AffWild2Simulation, scenes, simulate_affwild2
+from pkdot.simulation.emotion import annotate, draw_manner, face_curves, mood
+from pkdot.simulation.gestures import SMILE
+from pkdot.simulation.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
 
 TINY = AffWild2Simulation(videos=5, seconds=2.5, seed=3)
 VOICE = Voice(pitch=150.0, tract=1.0, tilt=-11.0, speed=4.0, reaction=1.0)
