@@ -25,13 +25,13 @@ bench: $(READY)
 # The environment: made again when the list of packages or their locked versions change.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[simulate,test]'
 	touch $@
 
 # Exact versions of all that pyproject.toml asks for, resolved anew in an environment of its own.
 lock:
 	rm -rf .lock-env && $(PYTHON) -m venv .lock-env
-	.lock-env/bin/python -m pip install --quiet --disable-pip-version-check '.[test]'
+	.lock-env/bin/python -m pip install --quiet --disable-pip-version-check '.[simulate,test]'
 	.lock-env/bin/python -m pip freeze --exclude pkdot --exclude-editable | grep -v ' @ ' > requirements.lock
 	rm -rf .lock-env
 

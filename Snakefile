@@ -17,6 +17,7 @@ from pkdot import jobs
 from pkdot.config import load
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
+from pkdot.simulation.base import register as preparations
 
 # Jobs call this checkout and this interpreter, whatever else is installed.
 shell.prefix(

@@ -111,7 +111,7 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
 def _simulate(chosen: argparse.Namespace) -> None:
     import yaml
 
-    from pkdot.datasets.prepare import PrepareParams, prepare
+    from pkdot.simulation.prepare import PrepareParams, prepare
 
     options = {}
     for pair in chosen.options:
@@ -124,7 +124,7 @@ def _simulate(chosen: argparse.Namespace) -> None:
             raise ConfigError(f"'{pair}': the value is not valid YAML") from error
     out = chosen.out or Path("data/simulated") / chosen.dataset
     try:
-        params = PrepareParams(dataset=chosen.dataset, options=options)
+        params = PrepareParams(preparation={"name": chosen.dataset, "options": options})
     except ValidationError as error:
         raise ConfigError(sentences("simulate", error, PrepareParams)) from error
     prepare(out, params, chosen.workers)

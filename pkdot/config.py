@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 
 from pkdot.datasets.base import DatasetChoice
+from pkdot.datasets.base import register as datasets
 from pkdot.distillation.base import MethodChoice, check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
@@ -23,6 +24,7 @@ from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.params import Params, canonical, sentences
 from pkdot.registry import choices_of
+from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import SplitParams
 from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
@@ -42,9 +44,19 @@ class DatasetSection(DatasetChoice):
         """Whether the project makes the root itself."""
         return self.root.startswith(PREPARED)
 
-    def preparation(self) -> Params:
-        """Validated options of what makes the root."""
-        return self.preparation_of(self.prepare)
+    def preparation(self) -> PreparationChoice:
+        """Return what makes the root, with all of its options.
+
+        Raises
+        ------
+        ConfigError
+            The project cannot make it, or an option is unknown or out of its range.
+        """
+        cls = datasets.load(self.name)
+        if not cls.preparation:
+            raise ConfigError(f"{cls.title} cannot be made; point dataset.root at your own copy.")
+        _, options = PreparationChoice(name=cls.preparation, options=self.prepare).load()
+        return PreparationChoice(name=cls.preparation, options=options.plain())
 
 
 class Modality(Params):

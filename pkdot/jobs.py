@@ -7,7 +7,6 @@ import hashlib
 from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
-from pkdot.datasets.prepare import PrepareParams
 from pkdot.errors import ConfigError
 from pkdot.evaluation.evaluate import BASELINE, FoldParams, SummaryParams, teachers_of
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
@@ -16,6 +15,7 @@ from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.reporting.ablation import AblationParams
 from pkdot.reporting.report import ReportParams
+from pkdot.simulation.prepare import PrepareParams
 from pkdot.splits import SplitParams
 from pkdot.stages import STAGES
 from pkdot.tracking import MirrorParams
@@ -46,8 +46,8 @@ def everything(e: Experiment) -> str:
 
 
 def prepare(e: Experiment) -> PrepareParams:
-    """Of the data that the project makes itself."""
-    return PrepareParams(dataset=DatasetChoice(name=e.dataset.name), options=e.dataset.preparation().plain())
+    """Return the parameters of the data that the project makes itself."""
+    return PrepareParams(preparation=e.dataset.preparation())
 
 
 def ingest(e: Experiment) -> IngestParams:

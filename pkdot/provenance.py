@@ -39,12 +39,13 @@ def code_hash(module: str, params: Params) -> str:
     Only modules of this package count. The imports are read from the source, so nothing is imported.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(_closure((module, *modules_of(params))).items()):
+    for name, path in sorted(closure((module, *modules_of(params))).items()):
         digest.update(f"{name} {_source_hash(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def _closure(modules: Iterable[str]) -> dict[str, Path]:
+def closure(modules: Iterable[str]) -> dict[str, Path]:
+    """Return the modules of this package that some modules import, themselves included -> their source files."""
     found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
@@ -129,7 +130,7 @@ def to_delete(known: dict, path: Path | None = None) -> Path:
     Of data that the project made it is the whole root: without their marker, stand-in data would pass for real ones.
     """
     marker = Path(known["marker"])
-    if known["stage"] == "pkdot.datasets.prepare":
+    if known["stage"] == "pkdot.simulation.prepare":
         return marker.parent
     return path or marker
 

@@ -18,6 +18,7 @@ from pkdot.features.base import register as features
 from pkdot.fusion.base import register as fusions
 from pkdot.params import Params
 from pkdot.registry import Choice, Registry
+from pkdot.simulation.base import register as preparations
 
 HEAD = """# Configuration
 
@@ -73,9 +74,9 @@ def _plugin(family: Registry, name: str) -> str:
         text += f"Needs {', '.join(NEEDS[need] for need in sorted(cls.needs))}.\n"
     if cls.Options.model_fields:
         text += f"\n{_table(cls.Options)}"
-    preparation = getattr(cls, "Preparation", None)
-    if preparation is not None and preparation.model_fields:
-        text += f"\n`prepare`, for the root that the project makes:\n\n{_table(preparation)}"
+    preparation = getattr(cls, "preparation", "")
+    if preparation and (options := preparations.load(preparation).Options).model_fields:
+        text += f"\n`prepare`, for the root that the project makes:\n\n{_table(options)}"
     return text
 
 

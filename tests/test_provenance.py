@@ -180,7 +180,7 @@ def test_a_damaged_input_is_told_with_what_to_delete(tmp_path):
 def test_the_marker_of_stand_in_data_is_never_to_be_deleted_alone(tmp_path):
     """Without it they would pass for real data."""
     root = tmp_path / "root"
-    with job("pkdot.datasets.prepare", root, PARAMS) as scratch:
+    with job("pkdot.simulation.prepare", root, PARAMS) as scratch:
         write(scratch, SIMULATED="1")
     (root / "SIMULATED.txt").write_text("edited")
     with pytest.raises(DataError, match=rf"Delete {root} and run again"):

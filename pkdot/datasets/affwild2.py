@@ -21,7 +21,6 @@ from pkdot.datasets.base import Dataset, register
 from pkdot.errors import DataError
 from pkdot.ledger import Ledger
 from pkdot.params import Params
-from pkdot.simulation.affwild2 import AffWild2Simulation, simulate_affwild2
 
 TARGETS = ("valence", "arousal")
 INVALID = -5.0  # the owners' mark of a frame without a valid annotation
@@ -72,17 +71,13 @@ class AffWild2(Dataset):
     """Row n of an annotation is frame n of the video, and the crop of that number."""
 
     Options = AffWild2Options
-    Preparation = AffWild2Simulation
+    preparation = "affwild2"
     title = "Aff-Wild2"
     sources = ("face", "audio")
 
     @classmethod
     def tokens_of(cls, options: AffWild2Options) -> int:
         return options.subclips
-
-    @classmethod
-    def prepare(cls, root: Path, params: AffWild2Simulation, workers: int) -> None:
-        simulate_affwild2(root, params, workers)
 
     def targets(self) -> dict[str, list[str] | None]:
         return dict.fromkeys(TARGETS)

@@ -23,7 +23,6 @@ from pkdot.errors import DataError
 from pkdot.files import sha256
 from pkdot.ledger import Ledger
 from pkdot.params import Params
-from pkdot.simulation.biovid import BiovidSimulation, simulate_biovid
 
 Level = Literal["BL1", "PA1", "PA2", "PA3", "PA4"]
 
@@ -69,13 +68,9 @@ class BioVid(Dataset):
     """A row a clip. Its name carries subject and class; the owners' list must agree where there is one."""
 
     Options = BioVidOptions
-    Preparation = BiovidSimulation
+    preparation = "biovid"
     title = "the BioVid Heat Pain Database"
     sources = ("video", "biosignals")
-
-    @classmethod
-    def prepare(cls, root: Path, params: BiovidSimulation, workers: int) -> None:
-        simulate_biovid(root, params, workers)
 
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}

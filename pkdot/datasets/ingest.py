@@ -6,10 +6,11 @@ from pathlib import Path
 
 from pydantic import Field
 
-from pkdot.datasets.base import MARKER, DatasetChoice
+from pkdot.datasets.base import DatasetChoice
 from pkdot.errors import DataError
 from pkdot.files import write_json
 from pkdot.ledger import Ledger
+from pkdot.markers import PACKAGED, SIMULATED
 from pkdot.params import Params
 from pkdot.provenance import job
 
@@ -55,15 +56,15 @@ def ingest(out: Path, params: IngestParams) -> None:
         for part in ("path", "start", "stop", "rate", "side"):
             if f"{source}_{part}" in table:
                 manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
-    marker = root / cls.marker
-    with job(__name__, out, params, inputs=[marker] if marker.is_file() else [], record="ingest") as scratch:
+    markers = [root / name for name in (SIMULATED, PACKAGED) if (root / name).is_file()]
+    with job(__name__, out, params, inputs=markers, record="ingest") as scratch:
         manifest.to_parquet(scratch / "manifest.parquet", index=False)
         ledger.write(scratch / "ingest.ledger.csv")
         write_json(
             scratch / "dataset.json",
             {
                 "title": dataset.title,
-                "simulated": (root / MARKER).is_file(),
+                "simulated": (root / SIMULATED).is_file(),
                 "targets": dataset.targets(),
                 "samples": len(manifest),
                 "subjects": int(manifest["subject_id"].nunique()),

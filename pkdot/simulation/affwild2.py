@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from pkdot.files import write_text
 from pkdot.params import Params
+from pkdot.simulation.base import Preparation, register
 from pkdot.simulation.emotion import Manner, annotate, draw_manner, face_curves, head_motion, mood
 from pkdot.simulation.gestures import smooth_noise
-from pkdot.simulation.root import finish, in_processes, start_over, write_text
+from pkdot.simulation.root import finish, in_processes, start_over
 from pkdot.simulation.video import write_h264
 from pkdot.simulation.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
 
@@ -109,6 +111,18 @@ def scenes(videos: int) -> list[Scene]:
         made.append(Scene(number, people, "Validation_Set" if group % 3 == 1 else "Train_Set"))
         person, group = person + len(people), group + 1
     return made
+
+
+@register("affwild2")
+class AffWild2(Preparation):
+    """Draws a stand-in for Aff-Wild2."""
+
+    Options = AffWild2Simulation
+    packages = ("anny", "numba")
+
+    @staticmethod
+    def make(root: Path, options: AffWild2Simulation, workers: int) -> None:
+        simulate_affwild2(root, options, workers)
 
 
 def simulate_affwild2(out: Path, params: AffWild2Simulation, workers: int = 1) -> None:

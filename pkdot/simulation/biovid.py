@@ -9,9 +9,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from pkdot.files import write_text
 from pkdot.params import Params
+from pkdot.simulation.base import Preparation, register
 from pkdot.simulation.pain import CODE, LEVELS, draw_traits, draw_trial, face_curves, head_motion
-from pkdot.simulation.root import finish, in_processes, start_over, write_text
+from pkdot.simulation.root import finish, in_processes, start_over
 from pkdot.simulation.video import write_h264
 
 FRAME_RATE, FRAMES = 25, 138
@@ -33,6 +35,18 @@ class BiovidSimulation(Params):
     height: int = Field(256, ge=64, le=1080, multiple_of=2, description="height of the video in pixels")
     face_strength: float = Field(1.0, ge=0, description="factor on pain in the face; 0: the face tells nothing")
     physiology_strength: float = Field(1.0, ge=0, description="factor on pain in the signals; 0: they tell nothing")
+
+
+@register("biovid")
+class Biovid(Preparation):
+    """Draws a stand-in for BioVid."""
+
+    Options = BiovidSimulation
+    packages = ("anny", "numba")
+
+    @staticmethod
+    def make(root: Path, options: BiovidSimulation, workers: int) -> None:
+        simulate_biovid(root, options, workers)
 
 
 def simulate_biovid(out: Path, params: BiovidSimulation, workers: int = 1) -> None:

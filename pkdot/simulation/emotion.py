@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pkdot.simulation.faces import Motion
 from pkdot.simulation.gestures import (
     BLINK,
     FROWN,
@@ -15,6 +14,7 @@ from pkdot.simulation.gestures import (
     SMILE,
     SPEECH,
     SURPRISE,
+    Motion,
     blinks,
     combine,
     pulse,

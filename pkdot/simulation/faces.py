@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from pkdot.simulation.gestures import Motion
 from pkdot.simulation.heads import (
     CHART_HEIGHT,
     LOCAL_NAMES,
@@ -36,28 +37,6 @@ _HAIRS = ((38, 30, 28), (62, 44, 34), (96, 66, 44), (140, 100, 62), (186, 148, 9
 _GREY = (168, 166, 164)
 _IRISES = ((92, 62, 40), (70, 46, 32), (104, 116, 74), (96, 126, 152), (118, 132, 140))
 _CLOTHES = ((52, 62, 84), (120, 44, 48), (70, 96, 78), (176, 176, 180), (60, 58, 60), (146, 122, 92))
-
-
-@dataclass(frozen=True)
-class Motion:
-    """Where the head is, one value a frame.
-
-    Attributes
-    ----------
-    yaw, pitch, roll : ndarray, shape (T,)
-        Turns in degrees: to the picture's right, downwards, clockwise.
-    x, y : ndarray, shape (T,)
-        The middle of the eyes, as shares of the picture's width and height.
-    size : ndarray, shape (T,)
-        Height of an average head as a share of the picture's height.
-    """
-
-    yaw: np.ndarray
-    pitch: np.ndarray
-    roll: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    size: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
-from pkdot.simulation.faces import Motion
+
+@dataclass(frozen=True)
+class Motion:
+    """Where the head is, one value a frame.
+
+    Attributes
+    ----------
+    yaw, pitch, roll : ndarray, shape (T,)
+        Turns in degrees: to the picture's right, downwards, clockwise.
+    x, y : ndarray, shape (T,)
+        The middle of the eyes, as shares of the picture's width and height.
+    size : ndarray, shape (T,)
+        Height of an average head as a share of the picture's height.
+    """
+
+    yaw: np.ndarray
+    pitch: np.ndarray
+    roll: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    size: np.ndarray
 
 
 def _both(**strengths: float) -> dict[str, float]:

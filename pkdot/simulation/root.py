@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from pkdot.errors import DataError
+from pkdot.files import write_text
+from pkdot.markers import SIMULATED
 
-MARKER, UNFINISHED = "SIMULATED.md", "SIMULATION_UNFINISHED.md"
+UNFINISHED = "SIMULATION_UNFINISHED.md"
 
 
 def start_over(out: Path, folders: Iterable[str], code: str) -> None:
@@ -34,23 +35,25 @@ def start_over(out: Path, folders: Iterable[str], code: str) -> None:
     """
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file; name a folder for the simulated data")
-    present = {path.name for path in out.iterdir() if path.suffix != ".tmp"} if out.exists() else set()
-    if present and not present & {MARKER, UNFINISHED}:
-        raise DataError(f"{out} is not empty and has no {MARKER}: it may be licensed; name another folder or empty it")
+    present = {path.name for path in out.iterdir() if not path.name.startswith(".")} if out.exists() else set()
+    if present and not present & {SIMULATED, UNFINISHED}:
+        raise DataError(
+            f"{out} is not empty and has no {SIMULATED}: it may be licensed; name another folder or empty it"
+        )
     inside = [path for folder in folders for path in sorted((out / folder).glob("*"))]
     foreign = [path for path in inside if not path.name.startswith(code)]
     if foreign:
         raise DataError(f"{foreign[0]} is not simulated and is kept; move it, or name another folder")
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / UNFINISHED, "A simulation is under way or was interrupted; if so, run `pkdot simulate` again.\n")
-    (out / MARKER).unlink(missing_ok=True)
+    (out / SIMULATED).unlink(missing_ok=True)
     for folder in folders:
         shutil.rmtree(out / folder, ignore_errors=True)
 
 
 def finish(out: Path, card: str) -> None:
     """Write the marker, which says what the data are."""
-    write_text(out / MARKER, card)
+    write_text(out / SIMULATED, card)
     (out / UNFINISHED).unlink()
 
 
@@ -83,10 +86,3 @@ def _build_model(cache_dir: Path) -> None:
     from pkdot.simulation.heads import build_head_model
 
     build_head_model(cache_dir)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text atomically."""
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)

@@ -13,9 +13,9 @@ from synthetic import make_arrays
 from pkdot.datasets.arrays import ArraysOptions
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams, ingest
-from pkdot.datasets.prepare import PrepareParams, prepare
-from pkdot.errors import ConfigError, DataError
+from pkdot.errors import DataError
 from pkdot.ledger import Ledger
+from pkdot.simulation.prepare import PrepareParams, prepare
 
 OPTIONS = {"streams": ["motion", "pulse"], "classes": ["a", "b"], "seconds": 1, "step": 1}
 
@@ -230,14 +230,9 @@ def test_options_that_cannot_be_are_refused():
             ArraysOptions(**{**OPTIONS, **wrong})
 
 
-def test_own_data_cannot_be_made(tmp_path):
-    with pytest.raises(ConfigError, match=r"cannot be made; point dataset.root at your own copy"):
-        prepare(tmp_path, PrepareParams(dataset="arrays"))
-
-
 def test_the_watch_recordings_are_a_table_of_arrays(tmp_path):
     root = tmp_path / "watch"
-    params = PrepareParams(dataset="watch")
+    params = PrepareParams(preparation="watch")
     prepare(root, params)
     dataset = DatasetChoice(name="watch")
     ingest(tmp_path / "out", IngestParams(dataset=dataset, root=str(root), sources={"gyro": "gyroscope"}))

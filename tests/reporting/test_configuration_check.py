@@ -14,13 +14,18 @@ from pkdot.files import read_json
 from pkdot.params import Params
 from pkdot.provenance import job
 from pkdot.reporting.configuration_check import check_configuration
+from pkdot.simulation.prepare import PrepareParams
 
 
 def recorded(root: Path, params: Params) -> dict[Path, dict]:
     """The record of stand-in data that were made in a root."""
-    with job("pkdot.datasets.prepare", root, params) as scratch:
+    with job("pkdot.simulation.prepare", root, params) as scratch:
         (scratch / "SIMULATED.md").write_text("made up\n")
     return {root / "run.json": read_json(root / "run.json")}
+
+
+def other_options(asked: PrepareParams, **changes) -> PrepareParams:
+    return PrepareParams(preparation={**asked.plain()["preparation"], **changes})
 
 
 def experiment_on(root: str):
@@ -32,7 +37,7 @@ def test_stand_in_data_that_were_made_by_hand_are_what_they_are(tmp_path):
     """`pkdot simulate --out data/raw/own` with options of its own: the configuration says nothing of them."""
     e = experiment_on("data/raw/own")
     asked = jobs.prepare(e)
-    made = asked.model_copy(update={"options": {**asked.options, "clips": 3}})
+    made = other_options(asked, clips=3)
     check_configuration(e, "biovid", recorded(tmp_path / "own", made))
 
 
@@ -40,6 +45,6 @@ def test_stand_in_data_that_the_workflow_makes_must_be_those_asked_for(tmp_path)
     e = experiment_on("data/simulated/own")
     asked = jobs.prepare(e)
     check_configuration(e, "biovid", recorded(tmp_path / "own", asked))
-    other = asked.model_copy(update={"options": {**asked.options, "clips": 3}})
-    with pytest.raises(DataError, match=rf"options.clips = 3, but .* Delete {tmp_path}/own and run again"):
+    other = other_options(asked, clips=3)
+    with pytest.raises(DataError, match=rf"preparation.clips = 3, but .* Delete {tmp_path}/own and run again"):
         check_configuration(e, "biovid", recorded(tmp_path / "own", other))

@@ -11,7 +11,7 @@ from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.datasets.base import MARKER
+from pkdot.markers import SIMULATED
 from pkdot.stages import STAGES
 
 SUBJECTS = ["<script>alert('s')</script>", "$\\frac$", '"><img src=x onerror=alert(1)>', "../../etc", "ü 人", "s6"]
@@ -35,7 +35,7 @@ def make_root(root: Path, simulated: bool, rng: np.random.Generator) -> None:
     rows.append({**rows[0], "recording_id": "<i>r</i>", "target": "<svg onload=alert(2)>"})
     pd.DataFrame(rows).to_csv(root / "recordings.csv", index=False)
     if simulated:
-        (root / MARKER).write_text("made up\n", encoding="utf-8")
+        (root / SIMULATED).write_text("made up\n", encoding="utf-8")
 
 
 def tiny(root: Path, **changes) -> Experiment:

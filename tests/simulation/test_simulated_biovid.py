@@ -8,13 +8,14 @@ import time
 import numpy as np
 import pytest
 
-from pkdot.datasets.prepare import PrepareParams, prepare
 from pkdot.errors import DataError
+from pkdot.markers import SIMULATED
 from pkdot.simulation.biovid import BiovidSimulation, simulate_biovid
 from pkdot.simulation.gestures import PAIN_UNITS, blinks, combine, pulse, smooth_noise
 from pkdot.simulation.pain import LEVELS, Trial, draw_traits, draw_trial, face_curves
+from pkdot.simulation.prepare import PrepareParams, prepare
 from pkdot.simulation.raster import draw, lay_over
-from pkdot.simulation.root import MARKER, UNFINISHED
+from pkdot.simulation.root import UNFINISHED
 
 TINY = BiovidSimulation(subjects=2, clips=1, seed=7)
 TIME = np.arange(138) / 25
@@ -88,7 +89,7 @@ def test_signals_have_2816_rows_at_512_a_second(root):
 
 
 def test_the_marker_says_that_the_data_are_simulated(root):
-    assert "simulated" in (root / MARKER).read_text().lower()
+    assert "simulated" in (root / SIMULATED).read_text().lower()
     assert not (root / UNFINISHED).exists()
 
 
@@ -110,13 +111,13 @@ def test_the_workflow_makes_the_data_anew_though_it_takes_the_marker_away_first(
     out = tmp_path / "biovid"
     for clips in (1, 2):
         options = {**TINY.plain(), "subjects": 1, "classes": ["PA1"], "clips": clips}
-        prepare(out, PrepareParams(dataset="biovid", options=options))
+        prepare(out, PrepareParams(preparation={"name": "biovid", "options": options}))
         assert len(list(out.glob("video/*/*.mp4"))) == clips
-        assert (out / MARKER).read_text().startswith("# Simulated")
-        (out / MARKER).unlink()
+        assert (out / SIMULATED).read_text().startswith("# Simulated")
+        (out / SIMULATED).unlink()
     (out / "run.json").unlink()
     with pytest.raises(DataError, match="no SIMULATED"):
-        prepare(out, PrepareParams(dataset="biovid", options=options))
+        prepare(out, PrepareParams(preparation={"name": "biovid", "options": options}))
 
 
 def test_a_detector_finds_exactly_one_face(root):
@@ -135,7 +136,7 @@ def test_licensed_data_are_never_overwritten(tmp_path):
     theirs.write_bytes(b"precious")
     with pytest.raises(DataError, match="no SIMULATED"):
         simulate_biovid(tmp_path, TINY)
-    (tmp_path / MARKER).write_text("put here by mistake")
+    (tmp_path / SIMULATED).write_text("put here by mistake")
     with pytest.raises(DataError, match="071309_w_21"):
         simulate_biovid(tmp_path, TINY)
     assert theirs.read_bytes() == b"precious"
@@ -161,7 +162,7 @@ def test_a_killed_run_leaves_no_marker(model_cache, tmp_path):
         time.sleep(0.05)
     run.kill()
     assert run.wait() != 0
-    assert not (out / MARKER).exists()
+    assert not (out / SIMULATED).exists()
     assert (out / UNFINISHED).exists()
 
 
@@ -270,7 +271,8 @@ def test_pain_grows_with_the_heat_on_average():
 
 
 def test_two_people_share_a_picture_and_a_blink_stays_at_the_eyes(model_cache):
-    from pkdot.simulation.faces import Face, Light, Motion
+    from pkdot.simulation.faces import Face, Light
+    from pkdot.simulation.gestures import Motion
 
     def at(x):
         still = np.zeros(1)

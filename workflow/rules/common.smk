@@ -108,7 +108,7 @@ def marker_of_root(wildcards):
     dataset = experiment(wildcards.experiment).dataset
     kind = datasets.load(dataset.name)
     if dataset.is_prepared:
-        return [f"{dataset.root}/{kind.marker}"]
+        return [f"{dataset.root}/{preparations.load(kind.preparation).marker}"]
     listing = Path(dataset.root, kind.listing)
     return [str(listing)] if listing.is_file() else []
 
