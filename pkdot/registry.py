@@ -1,6 +1,6 @@
 """Plug-ins: one module each, found by its file name, so that adding one touches one file.
 
-A module of a family (encoders, fusion, distillation, features, datasets) becomes a plug-in by decorating one
+A module of a family (encoders, fusion, distillation, features, datasets, simulation) becomes a plug-in by decorating one
 class with the family's registry: ``@register("sp", needs={"features"})``. Names are listed without importing.
 """
 
@@ -10,15 +10,17 @@ import ast
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import Field, ValidationError, model_serializer, model_validator
 
 from pkdot.errors import ConfigError
 from pkdot.params import Params, sentences
+
+T = TypeVar("T")
 
 
 class Registry:
@@ -32,17 +34,16 @@ class Registry:
         What one of them is called in messages, such as ``encoder``.
     """
 
-    def __init__(self, package: str, kind: str):
+    def __init__(self, package: str, kind: str) -> None:
         self.package = package
         self.kind = kind
         self._classes: dict[str, type] = {}
 
-    def __call__(self, name: str, **declared: Any):
+    def __call__(self, name: str, **declared: Any) -> Callable[[type[T]], type[T]]:
         """Decorate the class of a plug-in; ``declared`` become its class attributes."""
 
-        def decorate(cls: type) -> type:
-            cls.name = name
-            for key, value in declared.items():
+        def decorate(cls: type[T]) -> type[T]:
+            for key, value in {**declared, "name": name}.items():
                 setattr(cls, key, value)
             self._classes[name] = cls
             return cls
@@ -50,12 +51,13 @@ class Registry:
         return decorate
 
     def names(self) -> list[str]:
-        """Names of all plug-ins, sorted; nothing is imported."""
-        root = Path(importlib.util.find_spec(self.package).submodule_search_locations[0])
-        return sorted(path.stem for path in root.glob("*.py") if _registered_name(path) == path.stem)
+        """Return the names of all plug-ins, sorted; nothing is imported."""
+        spec = importlib.util.find_spec(self.package)
+        roots = map(Path, (spec and spec.submodule_search_locations) or ())
+        return sorted(path.stem for root in roots for path in root.glob("*.py") if _registered_name(path) == path.stem)
 
     def module(self, name: str) -> str:
-        """Dotted name of the module that holds a plug-in.
+        """Return the dotted name of the module that holds a plug-in.
 
         Raises
         ------
@@ -69,15 +71,15 @@ class Registry:
             raise ConfigError(f"there is no {self.kind} '{name}'. {hint}")
         return f"{self.package}.{name}"
 
-    def load(self, name: str) -> type:
-        """Import the module of a plug-in and return its class."""
+    def load(self, name: str) -> Any:
+        """Import the module of a plug-in and return its class, which is of the family's base."""
         importlib.import_module(self.module(name))
         return self._classes[name]
 
 
 @cache
 def _registered_name(path: Path) -> str | None:
-    """The name under which a module registers a class, read from its source."""
+    """Return the name under which a module registers a class, read from its source."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if not isinstance(node, ast.ClassDef):
             continue
@@ -110,7 +112,7 @@ class Choice(Params):
 
     @model_serializer
     def _flat(self) -> dict[str, Any]:
-        """As it is written in a configuration, so that parts of it can be overridden."""
+        """Write the choice as in a configuration, so that parts of it can be overridden."""
         own = {key: getattr(self, key) for key in type(self).model_fields if key != "options"}
         return {**own, **self.options}
 
@@ -119,7 +121,7 @@ class Choice(Params):
         self.family.module(self.name)
         return self
 
-    def load(self) -> tuple[type, Params]:
+    def load(self) -> tuple[Any, Any]:
         """Import the plug-in; return its class and its validated options.
 
         Raises
@@ -136,7 +138,7 @@ class Choice(Params):
 
 
 def choices_of(value: Any) -> Iterator[Choice]:
-    """All choices of plug-ins in a parameter set, at any depth."""
+    """Find all choices of plug-ins in a parameter set, at any depth."""
     if isinstance(value, Choice):
         yield value
     elif isinstance(value, Params):
@@ -151,5 +153,5 @@ def choices_of(value: Any) -> Iterator[Choice]:
 
 
 def modules_of(params: Params) -> list[str]:
-    """Dotted names of the modules of all plug-ins that a parameter set names."""
+    """Return the dotted names of the modules of all plug-ins that a parameter set names."""
     return [choice.family.module(choice.name) for choice in choices_of(params)]
