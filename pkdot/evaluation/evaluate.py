@@ -176,7 +176,7 @@ def _summary(predictions: pd.DataFrame, metrics: pd.DataFrame, samples: Samples,
 class _Contest:
     """All methods on the same subjects, with the same resamples of them."""
 
-    def __init__(self, predictions: pd.DataFrame, samples: Samples, params: SummaryParams):
+    def __init__(self, predictions: pd.DataFrame, samples: Samples, params: SummaryParams) -> None:
         from pkdot.evaluation.metrics import Metrics
         from pkdot.evaluation.statistics import bootstrap_weights
 

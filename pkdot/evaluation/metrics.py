@@ -1,171 +1,204 @@
-"""Metrics of predictions, for any weighting of the subjects.
+"""The metrics: one table of them, and their values for any weighting of the subjects.
 
-Every metric is made of sums over subjects (an AUC: over pairs of them). The sums are made once; a resample of the
-subjects only changes how often each counts, so thousands of resamples cost one matrix product.
+To add a metric, add a line to ``METRICS`` and the function that it names. Tables, tests, labels and figures follow.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-LOWER_IS_BETTER = frozenset({"mae"})
+from pkdot.evaluation.sums import ClassSums, ClassTotals, MomentSums
+
+CLASSES = ("classification", "ordinal")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes
+    ----------
+    name : str
+        Name in files. A metric of a regression gets one name a target, ``<name>_<target>``, and ``<name>_mean``.
+    label : str
+        Name in the report.
+    kinds : tuple of str
+        The kinds of task that have it.
+    value : callable
+        From ``ClassTotals``, or for a regression the moments of one target, shape (R, 6), to values, shape (R,).
+    lower_is_better : bool
+        The direction.
+    """
+
+    name: str
+    label: str
+    kinds: tuple[str, ...]
+    value: Callable[[Any], np.ndarray]
+    lower_is_better: bool = False
+
+
+def _mean_over_classes(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes that have a value."""
+    defined = ~np.isnan(values)
+    return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
+
+
+def _mean_absolute_error(totals: ClassTotals) -> np.ndarray:
+    return (totals.confusion * totals.distance).sum(axis=(1, 2)) / totals.total
+
+
+def _quadratic_kappa(totals: ClassTotals) -> np.ndarray:
+    """Return Cohen's kappa with quadratic weights (Cohen 1968)."""
+    squared = totals.distance**2
+    by_chance = totals.true[:, :, None] * totals.predicted[:, None, :] / totals.total[:, None, None]
+    return 1 - (totals.confusion * squared).sum(axis=(1, 2)) / (by_chance * squared).sum(axis=(1, 2))
+
+
+def _accuracy(totals: ClassTotals) -> np.ndarray:
+    return totals.right.sum(axis=1) / totals.total
+
+
+def _balanced_accuracy(totals: ClassTotals) -> np.ndarray:
+    return _mean_over_classes(totals.right / totals.true)
+
+
+def _macro_f1(totals: ClassTotals) -> np.ndarray:
+    """Return the mean F1 of the classes that occur."""
+    f1 = 2 * totals.right / (totals.true + totals.predicted)
+    return _mean_over_classes(np.where(totals.true > 0, f1, np.nan))
+
+
+def _auc(totals: ClassTotals) -> np.ndarray:
+    return totals.areas
+
+
+def _concordance(moments: np.ndarray) -> np.ndarray:
+    """Return the concordance correlation coefficient (Lin 1989) over all frames."""
+    n, x, y, xx, yy, xy = moments.T
+    mean_x, mean_y = x / n, y / n
+    spread = xx / n - mean_x**2 + yy / n - mean_y**2 + (mean_x - mean_y) ** 2
+    return 2 * (xy / n - mean_x * mean_y) / spread
+
+
+# In the order of the report; the first one of a kind of task is its primary metric.
+METRICS = (
+    Metric("mae", "mean absolute error", ("ordinal",), _mean_absolute_error, lower_is_better=True),
+    Metric("quadratic_kappa", "quadratic-weighted kappa", ("ordinal",), _quadratic_kappa),
+    Metric("accuracy", "accuracy", CLASSES, _accuracy),
+    Metric("balanced_accuracy", "balanced accuracy", CLASSES, _balanced_accuracy),
+    Metric("macro_f1", "macro F1", CLASSES, _macro_f1),
+    Metric("auc", "area under the ROC curve", CLASSES, _auc),
+    Metric("ccc", "concordance correlation", ("regression",), _concordance),
+)
+
+
+def metrics_of(kind: str) -> list[Metric]:
+    """Return the metrics of a kind of task, the primary one first."""
+    return [metric for metric in METRICS if kind in metric.kinds]
 
 
 def metric_names(kind: str, outputs: list[str]) -> list[str]:
-    """Metrics of a kind of task, the primary one first."""
-    if kind == "regression":
-        return ["ccc_mean", *(f"ccc_{name}" for name in outputs)]
-    plain = ["accuracy", "balanced_accuracy", "macro_f1", "auc"]
-    return ["mae", "quadratic_kappa", *plain] if kind == "ordinal" else plain
+    """Return the names of the numbers that a kind of task with these targets gets, the primary one first."""
+    if kind != "regression":
+        return [metric.name for metric in metrics_of(kind)]
+    return [f"{metric.name}_{output}" for metric in metrics_of(kind) for output in ("mean", *outputs)]
+
+
+def label_of(name: str) -> str:
+    """Return the name of a metric in words."""
+    metric, output = _named(name)
+    if not output:
+        return metric.label
+    return f"mean {metric.label}" if output == "mean" else f"{metric.label} of {output}"
+
+
+def lower_is_better(name: str) -> bool:
+    """Return whether lower values of a metric are better."""
+    return _named(name)[0].lower_is_better
+
+
+def _named(name: str) -> tuple[Metric, str]:
+    """Return the metric of a name, and the target of a regression that it is about."""
+    for metric in METRICS:
+        if name == metric.name:
+            return metric, ""
+        if "regression" in metric.kinds and name.startswith(f"{metric.name}_"):
+            return metric, name.removeprefix(f"{metric.name}_")
+    raise KeyError(name)
 
 
 class Metrics:
-    """The metrics of one table of predictions (one method, one seed).
+    """The metrics of the predictions of one method with one seed.
 
     Parameters
     ----------
-    table : DataFrame
-        subject_id, fold, target, prediction and the columns of ``prediction_table``.
+    tables : DataFrame or iterable of DataFrame
+        The predictions, whole or in parts: ``unit``, fold, target, prediction and the scores or the output.
     subjects : list of str
         The subjects, in the order of the weights.
     kind : str
         classification, ordinal or regression.
     classes : list of str or None
-        Class names in order.
+        Names of the classes in order; None for a regression.
+    unit : str
+        The column that names the subjects.
     """
 
-    def __init__(self, table: pd.DataFrame, subjects: list[str], kind: str, classes: list[str] | None):
+    def __init__(
+        self,
+        tables: pd.DataFrame | Iterable[pd.DataFrame],
+        subjects: list[str],
+        kind: str,
+        classes: list[str] | None,
+        unit: str = "subject_id",
+    ) -> None:
+        tables = [tables] if isinstance(tables, pd.DataFrame) else tables
         self.kind = kind
-        number = pd.Categorical(table["subject_id"], categories=subjects).codes
-        if kind == "regression":
-            outputs = table.groupby("output").indices
-            self._moments = {name: _moments(table.iloc[i], number[i], len(subjects)) for name, i in outputs.items()}
-            return
-        truth, said = (pd.Categorical(table[c], categories=classes).codes for c in ("target", "prediction"))
-        self._confusion = np.zeros((len(subjects), len(classes), len(classes)))
-        np.add.at(self._confusion, (number, truth, said), 1)
-        chosen = range(len(classes)) if len(classes) > 2 else [1]
-        # ranks within the fold: scores of different networks are not on one scale
-        ranks = table.groupby("fold")[[f"score_{i}" for i in chosen]].rank().to_numpy()
-        fold = table["fold"].to_numpy()
-        self._ranked = [_Ranked(truth == i, ranks[:, n], number, fold, len(subjects)) for n, i in enumerate(chosen)]
+        self.sums: Any = (
+            MomentSums(tables, subjects, unit) if classes is None else ClassSums(tables, subjects, classes, unit)
+        )
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Metrics for weightings of the subjects, shape (resamples, subjects); NaN where one is not defined."""
+        """Return the metrics for weightings of the subjects, shape (R, subjects); NaN where one is not defined."""
         return self._values([(weights, self)])
 
     def swapped(self, other: Metrics, places: np.ndarray) -> dict[str, np.ndarray]:
-        """Metrics where the predictions of some subjects are those of another method.
+        """Return the metrics where the predictions of some subjects are those of another method.
 
         Parameters
         ----------
         other : Metrics
-            Of the same samples.
-        places : ndarray, shape (n, subjects)
+            Those of another method on the same samples.
+        places : ndarray, shape (R, subjects)
             1 where a subject's predictions are the other's, else 0.
         """
         return self._values([(1 - places, self), (places, other)])
 
     def _values(self, parts: list[tuple[np.ndarray, Metrics]]) -> dict[str, np.ndarray]:
-        """Metrics of predictions to which each part gives its own, with its weights of the subjects."""
+        """Return the metrics of predictions to which each part gives its own, with its weights of the subjects."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            if self.kind == "regression":
-                sums = {name: sum(weights @ part._moments[name] for weights, part in parts) for name in self._moments}
-                values = {f"ccc_{name}": _concordance(total) for name, total in sums.items()}
-                return {"ccc_mean": np.mean(list(values.values()), axis=0), **values}
-            matrix = sum(np.einsum("rs,sij->rij", weights, part._confusion) for weights, part in parts)
-            areas = [
-                _area([(weights, part._ranked[number]) for weights, part in parts])
-                for number in range(len(self._ranked))
-            ]
-            return {**_of_confusion(matrix, self.kind), "auc": np.mean(areas, axis=0)}
+            totals = self.sums.totals([(weights, part.sums) for weights, part in parts])
+            if self.kind != "regression":
+                return {metric.name: metric.value(totals) for metric in metrics_of(self.kind)}
+            values: dict[str, np.ndarray] = {}
+            for metric in metrics_of(self.kind):
+                each = {f"{metric.name}_{output}": metric.value(moments) for output, moments in totals.items()}
+                values |= {f"{metric.name}_mean": np.mean(list(each.values()), axis=0), **each}
+            return values
 
     def all(self) -> dict[str, float]:
-        """Metrics with every subject counted once."""
-        return {name: float(value[0]) for name, value in self(self._ones()).items()}
+        """Return the metrics with every subject counted once."""
+        return {name: float(value[0]) for name, value in self(np.ones((1, len(self.sums)))).items()}
 
     def by_subject(self) -> dict[str, np.ndarray]:
-        """Metrics of each subject alone, shape (subjects,)."""
-        return self(np.eye(self._ones().shape[1]))
+        """Return the metrics of each subject alone, shape (subjects,)."""
+        return self(np.eye(len(self.sums)))
 
     def confusion(self) -> np.ndarray:
-        """Confusion matrix over all subjects, rows are the truth."""
-        return self._confusion.sum(axis=0)
-
-    def _ones(self) -> np.ndarray:
-        sums = next(iter(self._moments.values())) if self.kind == "regression" else self._confusion
-        return np.ones((1, len(sums)))
-
-
-def _of_confusion(matrix: np.ndarray, kind: str) -> dict[str, np.ndarray]:
-    """Metrics of confusion matrices (resamples, C, C); classes that do not occur do not count in means over classes."""
-    total = matrix.sum(axis=(1, 2))
-    right = np.diagonal(matrix, axis1=1, axis2=2)
-    there, called = matrix.sum(axis=2), matrix.sum(axis=1)
-    metrics = {
-        "accuracy": right.sum(axis=1) / total,
-        "balanced_accuracy": _nanmean(right / there),
-        "macro_f1": _nanmean(np.where(there > 0, 2 * right / (there + called), np.nan)),
-    }
-    if kind != "ordinal":
-        return metrics
-    levels = np.arange(matrix.shape[1])
-    distance = np.abs(np.subtract.outer(levels, levels))
-    by_chance = (there[:, :, None] * called[:, None, :] / total[:, None, None] * distance**2).sum(axis=(1, 2))
-    return {
-        "mae": (matrix * distance).sum(axis=(1, 2)) / total,
-        "quadratic_kappa": 1 - (matrix * distance**2).sum(axis=(1, 2)) / by_chance,
-        **metrics,
-    }
-
-
-def _nanmean(values: np.ndarray) -> np.ndarray:
-    known = ~np.isnan(values)
-    return np.where(known, values, 0).sum(axis=1) / known.sum(axis=1)
-
-
-class _Ranked:
-    """Ranks of the positive and the negative samples of one class, each with its subject and fold."""
-
-    def __init__(self, positive: np.ndarray, ranks: np.ndarray, number: np.ndarray, fold: np.ndarray, subjects: int):
-        folds = [fold == part for part in np.unique(fold)]
-        self.positive = [(ranks[here & positive], number[here & positive]) for here in folds]
-        self.negative = [(ranks[here & ~positive], number[here & ~positive]) for here in folds]
-        counts = [
-            [np.bincount(number, minlength=subjects) for _, number in side] for side in (self.positive, self.negative)
-        ]
-        # all pairs (positive of subject s, negative of subject t) of a fold, shape (S, S)
-        self.pairs = np.einsum("fs,ft->st", *map(np.asarray, counts)).astype(float)
-        self._won: dict[_Ranked, np.ndarray] = {}
-
-    def wins(self, other: _Ranked) -> np.ndarray:
-        """Pairs (own positive of subject s, other's negative of subject t) of a fold that are ranked right, (S, S)."""
-        if other not in self._won:
-            won = self._won[other] = np.zeros_like(self.pairs)
-            for (high, s), (low, t) in zip(self.positive, other.negative, strict=True):
-                gap = np.subtract.outer(high, low)
-                np.add.at(won, tuple(np.meshgrid(s, t, indexing="ij")), (gap > 0) + 0.5 * (gap == 0))
-        return self._won[other]
-
-
-def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
-    """AUC over the pairs of a fold, where each part ranks the subjects with its weights."""
-    won = sum(((high @ one.wins(two)) * low).sum(axis=1) for high, one in parts for low, two in parts)
-    total = sum(weights for weights, _ in parts)
-    return won / ((total @ parts[0][1].pairs) * total).sum(axis=1)
-
-
-def _moments(table: pd.DataFrame, number: np.ndarray, subjects: int) -> np.ndarray:
-    """Sums over each subject's frames of 1, x, y, x^2, y^2 and x y, shape (subjects, 6)."""
-    x, y = table["prediction"].to_numpy(dtype=float), table["target"].to_numpy(dtype=float)
-    columns = (np.ones_like(x), x, y, x * x, y * y, x * y)
-    return np.stack([np.bincount(number, column, minlength=subjects) for column in columns], axis=1)
-
-
-def _concordance(sums: np.ndarray) -> np.ndarray:
-    """Concordance correlation (Lin 1989) over all frames, from sums (resamples, 6)."""
-    n, x, y, xx, yy, xy = sums.T
-    mean_x, mean_y = x / n, y / n
-    spread = xx / n - mean_x**2 + yy / n - mean_y**2 + (mean_x - mean_y) ** 2
-    return 2 * (xy / n - mean_x * mean_y) / spread
+        """Return the confusion matrix over all subjects; rows are the true classes."""
+        return self.sums.confusion.sum(axis=0)

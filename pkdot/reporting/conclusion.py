@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
-from pkdot.evaluation.metrics import LOWER_IS_BETTER
+from pkdot.evaluation.metrics import lower_is_better
 from pkdot.reporting.formatting import between, drawn, joined, label_of, number, p_value, percent, plural, signed
 
 OWN = "pkdot"
@@ -99,7 +99,7 @@ def _verdict(row: dict, metric: str) -> str:
 
 def _gain(row: dict, metric: str) -> float:
     """Difference to the baseline, positive where it is for the better."""
-    return -row["diff"] if metric in LOWER_IS_BETTER else row["diff"]
+    return -row["diff"] if lower_is_better(metric) else row["diff"]
 
 
 def _bare(row: dict) -> str:
@@ -107,7 +107,7 @@ def _bare(row: dict) -> str:
 
 
 def _terms(summary: dict, metric: str) -> str:
-    lower = ", where lower is better," if metric in LOWER_IS_BETTER else ""
+    lower = ", where lower is better," if lower_is_better(metric) else ""
     return (
         f"The measure is {label_of(metric)}{lower} over the test samples of {drawn(summary)}. "
         f"The baseline is a student that never saw a privileged modality ({BASELINE}); the upper bound is the "

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
-from pkdot.evaluation.metrics import LOWER_IS_BETTER
+from pkdot.evaluation.metrics import lower_is_better
 from pkdot.reporting.formatting import label_of, short
 from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
 from pkdot.reporting.plotting import MUTED, RULE, STUDENT, THIRD, canvas, svg
@@ -183,7 +183,7 @@ def trajectories(panels: list[tuple[str, pd.DataFrame]]) -> Markup:
 
 
 def _direction(metric: str) -> str:
-    return " (lower is better)" if metric in LOWER_IS_BETTER else ""
+    return " (lower is better)" if lower_is_better(metric) else ""
 
 
 def _rows(axes: Axes, names: list[str]) -> None:

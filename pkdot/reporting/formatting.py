@@ -5,20 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "auc": "area under the ROC curve",
-    "mae": "mean absolute error",
-    "quadratic_kappa": "quadratic-weighted kappa",
-    "ccc_mean": "mean concordance correlation",
-}
-
-
-def label_of(metric: str) -> str:
-    """Name of a metric in words."""
-    return METRICS.get(metric) or f"concordance correlation of {metric.removeprefix('ccc_')}"
+from pkdot.evaluation.metrics import label_of as label_of
 
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:

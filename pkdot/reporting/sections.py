@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
-from pkdot.evaluation.metrics import LOWER_IS_BETTER, metric_names
+from pkdot.evaluation.metrics import lower_is_better, metric_names
 from pkdot.reporting import figures
 from pkdot.reporting.formatting import options
 from pkdot.reporting.results import Results
@@ -45,7 +45,7 @@ def contest(results: Results, chosen: str | None) -> dict:
 
 def _sign(results: Results) -> int:
     """1 where higher values of the primary metric are better, else -1."""
-    return -1 if results.summary["primary_metric"] in LOWER_IS_BETTER else 1
+    return -1 if lower_is_better(results.summary["primary_metric"]) else 1
 
 
 def role_of(results: Results, method: str) -> str:

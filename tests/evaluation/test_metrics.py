@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 from torch import from_numpy
 from torchmetrics.functional import concordance_corrcoef
 
-from pkdot.evaluation.metrics import LOWER_IS_BETTER, Metrics, metric_names
+from pkdot.evaluation.metrics import Metrics, lower_is_better, metric_names
 
 
 def class_table(seed, classes=3, subjects=5, samples=60, folds=1, ties=False):
@@ -197,4 +197,4 @@ def test_the_names_are_those_that_are_computed():
         assert set(Metrics(table, names_of(table), kind, names).all()) == set(metric_names(kind, ["y"]))
     got = Metrics(real_table(0), names_of(real_table(0)), "regression", None).all()
     assert set(got) == set(metric_names("regression", ["valence", "arousal"]))
-    assert metric_names("ordinal", ["y"])[0] in LOWER_IS_BETTER
+    assert lower_is_better(metric_names("ordinal", ["y"])[0])

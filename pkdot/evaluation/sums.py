@@ -1,0 +1,186 @@
+"""Sums over each subject's predictions, from which every metric follows for any weighting of the subjects.
+
+The sums are made once, from tables that may come in parts; a resample of the subjects only changes how often each
+counts, so that thousands of resamples cost one matrix product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class ClassTotals:
+    """What metrics of classes are computed from, for R weightings of the subjects.
+
+    Attributes
+    ----------
+    confusion : ndarray, shape (R, C, C)
+        Weighted counts; rows are the true classes, columns the predicted ones.
+    areas : ndarray, shape (R,)
+        Area under the ROC curve over the pairs of samples of one fold; the mean over classes where there are more
+        than two.
+    """
+
+    confusion: np.ndarray
+    areas: np.ndarray
+
+    @property
+    def total(self) -> np.ndarray:
+        """Number of samples, shape (R,)."""
+        return self.confusion.sum(axis=(1, 2))
+
+    @property
+    def right(self) -> np.ndarray:
+        """Number of samples of each class that are predicted right, shape (R, C)."""
+        return np.diagonal(self.confusion, axis1=1, axis2=2)
+
+    @property
+    def true(self) -> np.ndarray:
+        """Number of samples of each class, shape (R, C)."""
+        return self.confusion.sum(axis=2)
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Number of samples that are predicted as each class, shape (R, C)."""
+        return self.confusion.sum(axis=1)
+
+    @property
+    def distance(self) -> np.ndarray:
+        """Number of levels between every two classes, shape (C, C)."""
+        levels = np.arange(self.confusion.shape[1])
+        return np.abs(np.subtract.outer(levels, levels))
+
+
+class ClassSums:
+    """Confusion matrices of the subjects, and how the samples of a fold are ranked.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        Parts of the predictions of one network a fold: ``unit``, fold, target, prediction and ``score_<number>``.
+    subjects : list of str
+        The subjects, in the order of the weights.
+    classes : list of str
+        Names of the classes in order.
+    unit : str
+        The column that names the subjects.
+    """
+
+    def __init__(self, tables: Iterable[pd.DataFrame], subjects: list[str], classes: list[str], unit: str) -> None:
+        chosen = range(len(classes)) if len(classes) > 2 else [1]
+        scores = [f"score_{number}" for number in chosen]
+        parts = [_narrow(table, subjects, classes, unit, scores) for table in tables]
+        table = pd.concat(parts, ignore_index=True)
+        number, truth = table["number"].to_numpy(), table["truth"].to_numpy()
+        self.confusion = np.zeros((len(subjects), len(classes), len(classes)))
+        np.add.at(self.confusion, (number, truth, table["prediction"].to_numpy()), 1)
+        # ranks within the fold: scores of different networks are not on one scale
+        ranks = table.groupby("fold")[scores].rank().to_numpy()
+        folds = [np.flatnonzero(table["fold"].to_numpy() == fold) for fold in table["fold"].unique()]
+        self.ranked = [
+            _Ranked(truth == each, ranks[:, column], number, folds, len(subjects)) for column, each in enumerate(chosen)
+        ]
+
+    def totals(self, parts: list[tuple[np.ndarray, ClassSums]]) -> ClassTotals:
+        """Return the totals of predictions to which each part gives those of its subjects, with their weights."""
+        confusion = sum(np.einsum("rs,sij->rij", weights, part.confusion) for weights, part in parts)
+        areas = [
+            _area([(weights, part.ranked[column]) for weights, part in parts]) for column in range(len(self.ranked))
+        ]
+        return ClassTotals(np.asarray(confusion), np.mean(areas, axis=0))
+
+    def __len__(self) -> int:
+        return len(self.confusion)
+
+
+def _narrow(table: pd.DataFrame, subjects: list[str], classes: list[str], unit: str, scores: list[str]) -> pd.DataFrame:
+    """Return the columns that metrics need, with numbers in place of names."""
+    columns: dict[str, Any] = {
+        "number": pd.Categorical(table[unit], categories=subjects).codes,
+        "fold": table["fold"].to_numpy(),
+        "truth": pd.Categorical(table["target"], categories=classes).codes,
+        "prediction": pd.Categorical(table["prediction"], categories=classes).codes,
+    }
+    return pd.DataFrame(columns | {name: table[name].to_numpy() for name in scores})
+
+
+class _Ranked:
+    """Ranks of the positive and the negative samples of one class, each with its subject, a list entry a fold."""
+
+    def __init__(
+        self, positive: np.ndarray, ranks: np.ndarray, number: np.ndarray, folds: list[np.ndarray], subjects: int
+    ) -> None:
+        self.subjects = subjects
+        sides = [[rows[positive[rows] == side] for rows in folds] for side in (True, False)]
+        self.positive, self.negative = ([(ranks[rows], number[rows]) for rows in side] for side in sides)
+
+    def pairs(self) -> np.ndarray:
+        """Count the pairs (positive of subject s, negative of subject t) of a fold, shape (S, S)."""
+        counts = [
+            [np.bincount(number, minlength=self.subjects) for _, number in side]
+            for side in (self.positive, self.negative)
+        ]
+        return np.einsum("fs,ft->st", *map(np.asarray, counts)).astype(float)
+
+    def wins(self, other: _Ranked) -> np.ndarray:
+        """Count the pairs (own positive of subject s, other's negative of subject t) of a fold that are ranked right.
+
+        Equal ranks count one half. Shape (S, S).
+        """
+        won = np.zeros((self.subjects, self.subjects))
+        for (high, s), (low, t) in zip(self.positive, other.negative, strict=True):
+            for subject in np.unique(t):
+                ordered = np.sort(low[t == subject])
+                beaten = (np.searchsorted(ordered, high, "left") + np.searchsorted(ordered, high, "right")) / 2
+                won[:, subject] += np.bincount(s, beaten, minlength=self.subjects)
+        return won
+
+
+def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
+    """Return the AUC over the pairs of a fold, where each part ranks the subjects with its weights."""
+    won, total = np.zeros(len(parts[0][0])), np.zeros_like(parts[0][0], dtype=float)
+    for high, one in parts:
+        total += high
+        for low, two in parts:
+            won += ((high @ one.wins(two)) * low).sum(axis=1)
+    return won / ((total @ parts[0][1].pairs()) * total).sum(axis=1)
+
+
+class MomentSums:
+    """Sums over each subject's frames of 1, x, y, x^2, y^2 and x y (x predicted, y true), for each target.
+
+    Parameters
+    ----------
+    tables : iterable of DataFrame
+        Parts of the predictions of one network: ``unit``, output, target and prediction.
+    subjects : list of str
+        The subjects, in the order of the weights.
+    unit : str
+        The column that names the subjects.
+    """
+
+    def __init__(self, tables: Iterable[pd.DataFrame], subjects: list[str], unit: str) -> None:
+        self.moments: dict[str, np.ndarray] = {}
+        self.subjects = len(subjects)
+        for table in tables:
+            number = pd.Categorical(table[unit], categories=subjects).codes
+            output = pd.Categorical(table["output"])
+            for code, name in enumerate(output.categories):
+                rows = output.codes == code
+                x, y = (table[column].to_numpy()[rows].astype(float) for column in ("prediction", "target"))
+                sums = self.moments.setdefault(name, np.zeros((self.subjects, 6)))
+                for place, column in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y)):
+                    sums[:, place] += np.bincount(number[rows], column, minlength=self.subjects)
+
+    def totals(self, parts: list[tuple[np.ndarray, MomentSums]]) -> dict[str, np.ndarray]:
+        """Return the totals of each target, shape (R, 6): each part gives those of its subjects, with their weights."""
+        return {name: np.asarray(sum(weights @ part.moments[name] for weights, part in parts)) for name in self.moments}
+
+    def __len__(self) -> int:
+        return self.subjects
