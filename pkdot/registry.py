@@ -1,7 +1,7 @@
 """Plug-ins: one module each, found by its file name, so that adding one touches one file.
 
-A module of a family (encoders, fusion, distillation, features, datasets, simulation) becomes a plug-in by decorating one
-class with the family's registry: ``@register("sp", needs={"features"})``. Names are listed without importing.
+A module of a family (encoders, fusion, distillation, features, datasets, simulation) becomes a plug-in by decorating
+one class with the family's registry: ``@register("sp", needs={"features"})``. Names are listed without importing.
 """
 
 from __future__ import annotations

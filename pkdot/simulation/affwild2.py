@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
@@ -12,10 +13,13 @@ from pkdot.files import write_text
 from pkdot.params import Params
 from pkdot.simulation.base import Preparation, register
 from pkdot.simulation.emotion import Manner, annotate, draw_manner, face_curves, head_motion, mood
-from pkdot.simulation.gestures import smooth_noise
+from pkdot.simulation.gestures import Motion, smooth_noise
 from pkdot.simulation.root import finish, in_processes, start_over
 from pkdot.simulation.video import write_h264
 from pkdot.simulation.voice import CONTROL, RATE, Voice, draw_voice, hum, music, speak, turns
+
+if TYPE_CHECKING:
+    from pkdot.simulation.faces import Face
 
 CODE = "simulated"  # begins the name of every simulated video
 CROP = 112  # side of the owners' crops, pixels
@@ -67,7 +71,7 @@ class Scene:
 
     @property
     def drifts(self) -> bool:
-        """Whether it was annotated and cropped at 25 frames a second, and is kept at 24."""
+        """Whether it was annotated and cropped at 25 frames a second, but is stored at 24."""
         return self.number % 9 == 6
 
     @property
@@ -100,7 +104,7 @@ class Scene:
 
 
 def scenes(videos: int) -> list[Scene]:
-    """All videos; every eighth shows somebody of the one before, a third of the others are for validation."""
+    """List all videos; every eighth shows somebody of the one before, a third of the others are for validation."""
     made: list[Scene] = []
     person, group = 0, 0
     for number in range(videos):
@@ -121,7 +125,7 @@ class AffWild2(Preparation):
     packages = ("anny", "numba")
 
     @staticmethod
-    def make(root: Path, options: AffWild2Simulation, workers: int) -> None:
+    def make(root: Path, options: Any, workers: int) -> None:
         simulate_affwild2(root, options, workers)
 
 
@@ -157,9 +161,9 @@ def simulate_affwild2(out: Path, params: AffWild2Simulation, workers: int = 1) -
 
 @dataclass(frozen=True)
 class _Actor:
-    """A person in a scene: face, manner and voice, and the latent trajectories of this video, (frames,) each."""
+    """A person in a scene: face, manner and voice, and latent trajectories of this video, of shape (frames,)."""
 
-    face: object
+    face: Face
     manner: Manner
     voice: Voice
     valence: np.ndarray
@@ -205,14 +209,14 @@ def _simulate_video(out: Path, params: AffWild2Simulation, scene: Scene, cache_d
 
 
 def _counted(scene: Scene, count: int) -> int:
-    """How many frames the owners have counted."""
+    """Return how many frames the owners have counted."""
     return round(count * 25 / 24) if scene.drifts else count
 
 
 def _sound(
     rng: np.random.Generator, params: AffWild2Simulation, scene: Scene, actors: list[_Actor], count: int
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The sound of a video, and how far each mouth is open in each frame."""
+    """Return the sound of a video, and how far each mouth is open in each frame."""
     from scipy.signal import resample_poly
 
     seconds = count / scene.rate
@@ -224,13 +228,13 @@ def _sound(
     for actor in actors:
         speaking = turns(rng, seconds, talk=0.75)[: len(tick)] * free
         free = free * (1 - speaking)
-        latent = [
+        valence, arousal = (
             params.voice_strength * np.interp(tick, frame, values) + 0.12 * smooth_noise(rng, len(tick), 80)
             for values in (actor.valence, actor.arousal)
-        ]
-        said, mouth = speak(rng, actor.voice, *latent, speaking)
-        said = said[: len(total)]
-        total[: len(said)] += said
+        )
+        speech, mouth = speak(rng, actor.voice, valence, arousal, speaking)
+        speech = speech[: len(total)]
+        total[: len(speech)] += speech
         mouths.append(np.interp(frame, tick, mouth))
     total *= 10 ** (rng.normal(0, 3) / 20) * (25 if scene.clips else 1)
     if scene.pauses:
@@ -239,7 +243,7 @@ def _sound(
 
 
 def _write_annotation(rng: np.random.Generator, path: Path, actor: _Actor, scene: Scene, shown: np.ndarray) -> None:
-    """A row a frame; some frames are not valid, and the number of rows is not quite that of the frames."""
+    """Write a row for each frame; some are not valid, and there are not quite as many rows as frames."""
     columns = [annotate(rng, latent, scene.rate)[shown] for latent in (actor.valence, actor.arousal)]
     table = np.stack(columns, axis=1).round(3)
     for start in rng.integers(0, len(table), 3):
@@ -249,8 +253,8 @@ def _write_annotation(rng: np.random.Generator, path: Path, actor: _Actor, scene
     np.savetxt(path, table, "%g", delimiter=",", header="valence,arousal", comments="")
 
 
-def _write_crops(rng: np.random.Generator, folder: Path, frames: np.ndarray, motion, shown: np.ndarray) -> None:
-    """Crops of the face, numbered by the owners' frames; where no face was found there is none."""
+def _write_crops(rng: np.random.Generator, folder: Path, frames: np.ndarray, motion: Motion, shown: np.ndarray) -> None:
+    """Write crops of the face, numbered by the owners' frames; where no face was found there is none."""
     import cv2
 
     missing = np.zeros(len(shown), bool)

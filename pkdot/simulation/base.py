@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pkdot.errors import ConfigError
 from pkdot.markers import SIMULATED
@@ -57,5 +57,5 @@ class Preparation(ABC):
 
     @staticmethod
     @abstractmethod
-    def make(root: Path, options: Params, workers: int) -> None:
+    def make(root: Path, options: Any, workers: int) -> None:
         """Make the root, its marker last; the result does not depend on the number of processes."""

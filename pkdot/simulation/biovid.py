@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -45,7 +45,7 @@ class Biovid(Preparation):
     packages = ("anny", "numba")
 
     @staticmethod
-    def make(root: Path, options: BiovidSimulation, workers: int) -> None:
+    def make(root: Path, options: Any, workers: int) -> None:
         simulate_biovid(root, options, workers)
 
 
@@ -110,12 +110,12 @@ def _clips(params: BiovidSimulation) -> Iterable[tuple[str, int]]:
 
 
 def _clip_number(label: str, clip: int, clips: int) -> int:
-    """Number in the sample's name: PA1 to PA4 first, then BL1, as the owners count."""
+    """Return the number in the sample's name: PA1 to PA4 first, then BL1, as the owners count."""
     return (list(LEVELS).index(label) - 1) % len(LEVELS) * clips + clip + 1
 
 
 def _write_signals(path: Path, signals: np.ndarray) -> None:
-    """Tab separated, time in microseconds."""
+    """Write a table separated by tabs, with the time in microseconds."""
     from pkdot.simulation.physiology import COLUMNS, RATE
 
     time = np.round(np.arange(len(signals)) * 1e6 / RATE)

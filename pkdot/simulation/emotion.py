@@ -66,17 +66,18 @@ def draw_manner(rng: np.random.Generator) -> Manner:
 
 
 def mood(rng: np.random.Generator, count: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
-    """Latent valence and arousal, (count,) each, in (-1, 1): a level of the video, and changes over seconds."""
+    """Draw latent valence and arousal in (-1, 1), of shape (count,): a level of the video, and changes over seconds."""
     level = rng.normal([0.1, 0.05], 0.25)
     slow, fast = 2.5 * rate, 0.6 * rate
-    return tuple(
+    valence, arousal = (
         np.tanh(centre + 0.5 * smooth_noise(rng, count, slow) + 0.25 * smooth_noise(rng, count, fast))
         for centre in level
     )
+    return valence, arousal
 
 
 def annotate(rng: np.random.Generator, latent: np.ndarray, rate: float) -> np.ndarray:
-    """What annotators say of a latent trajectory: a little late, and with errors that last a second."""
+    """Return the annotation of a latent trajectory: a little late, and with errors that last a second."""
     late = np.concatenate([np.repeat(latent[:1], round(0.2 * rate)), latent])[: len(latent)]
     return np.clip(late + 0.1 * smooth_noise(rng, len(latent), 0.5 * rate), -1, 1)
 
@@ -90,7 +91,7 @@ def face_curves(
     rate: float,
     strength: float,
 ) -> dict[str, np.ndarray]:
-    """Curves of the facial actions.
+    """Return the curves of the facial actions.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def face_curves(
 
 
 def head_motion(rng: np.random.Generator, manner: Manner, count: int, rate: float, x: float, size: float) -> Motion:
-    """Motion of a head whose eyes are about ``x`` in the width of the picture, ``size`` of its height."""
+    """Draw the motion of a head: its eyes are at about ``x`` of the picture's width, its size is that of the height."""
     rest = {"yaw": 5, "pitch": 4, "roll": 2, "x": 0.015, "y": 0.02, "size": 0.02}
     middle = {"yaw": 0, "pitch": 0, "roll": 0, "x": x, "y": 0.46, "size": size}
     drawn = {name: middle[name] + spread * float(rng.standard_normal()) for name, spread in rest.items()}

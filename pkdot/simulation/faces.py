@@ -59,7 +59,7 @@ class Light:
     tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def direction(self) -> np.ndarray:
-        """Unit vector towards the light in camera coordinates (x right, y down, z away)."""
+        """Return the unit vector towards the light in camera coordinates (x right, y down, z away)."""
         azimuth, elevation = np.radians([self.azimuth, self.elevation])
         return np.array([np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), -np.cos(azimuth) * np.cos(elevation)])
 
@@ -88,7 +88,8 @@ def draw_person(rng: np.random.Generator, female: bool, age: float) -> Person:
     race = rng.dirichlet([0.4 + 2 * (tone > 3), 0.4 + (tone == 2), 0.4 + 2 * fair])
     local = {name: float(rng.uniform(-0.55, 0.55)) for name in LOCAL_NAMES}
     sex = float(np.clip(rng.normal(0.88 if female else 0.12, 0.06), 0, 1))
-    shape = Shape(sex, age, float(np.clip(rng.normal(0.5, 0.13), 0.2, 0.85)), tuple(map(float, race)), local)
+    african, asian, caucasian = map(float, race)
+    shape = Shape(sex, age, float(np.clip(rng.normal(0.5, 0.13), 0.2, 0.85)), (african, asian, caucasian), local)
     hair = np.array(_HAIRS[int(rng.integers(0, 6 if fair else 2))], np.float32)
     hair += float(np.clip((age - 38) / 35 + rng.normal(0, 0.15), 0, 0.95)) * (np.array(_GREY) - hair)
     iris = _IRISES[int(rng.integers(0, 5 if fair else 2))]
@@ -127,7 +128,7 @@ class Face:
         Names of the facial actions that ``render`` understands.
     """
 
-    def __init__(self, seed: int, cache_dir: Path, female: bool, age: float):
+    def __init__(self, seed: int, cache_dir: Path, female: bool, age: float) -> None:
         rng = np.random.default_rng([seed, 101])
         model = head_model(cache_dir)
         self._topology = model.topology
@@ -175,14 +176,14 @@ class Face:
         height, width = background.shape[-3:-1]
         behind = np.broadcast_to(background, (count, height, width, 3))
         chosen = [self.actions.index(name) for name in actions]
-        strengths = np.stack(list(actions.values()), axis=1).astype(np.float32) if actions else None
+        strengths = [curve.astype(np.float32) for curve in actions.values()]
         tint = np.asarray(light.tint, np.float32)
         frames = np.empty((count, height, width, 3), np.uint8)
         for t in range(count):
             vertices = self._vertices.copy()
-            for j, index in enumerate(chosen):
-                if strengths[t, j] > 0.004:
-                    vertices += strengths[t, j] * self._moves[index]
+            for index, strength in zip(chosen, strengths, strict=True):
+                if strength[t] > 0.004:
+                    vertices += strength[t] * self._moves[index]
             layer = self._draw(self._place(vertices, motion, t), motion, t, light, (height, width))
             frames[t] = lay_over(layer, behind[t], tint)
         return frames
@@ -212,7 +213,7 @@ class Face:
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """Rotation matrix of turns in degrees, in the head's coordinates (x right, y away, z up)."""
+    """Return the rotation matrix of turns in degrees, in the head's coordinates (x right, y away, z up)."""
     a, b, c = np.radians([yaw, pitch, roll])
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
@@ -233,7 +234,7 @@ def _with_hair(vertices: np.ndarray, topology: Topology, cover: np.ndarray, volu
 
 
 def _strip(grid: np.ndarray, patch: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A two-sided sheet over a grid of points (rows, columns, 3), textured with a patch."""
+    """Build a two-sided sheet over a grid of points (rows, columns, 3), textured with a patch."""
     rows, columns = grid.shape[:2]
     index = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
@@ -245,7 +246,7 @@ def _strip(grid: np.ndarray, patch: str) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _teeth(vertices: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """An arc of upper teeth behind the lips; they do not move with the jaw."""
+    """Build an arc of upper teeth behind the lips; they do not move with the jaw."""
     lips = vertices[np.unique(topology.faces[topology.lips])]
     front, line = lips[:, 1].min(), (lips[:, 2].min() + lips[:, 2].max()) / 2
     turn = np.linspace(-1.1, 1.1, 13)
@@ -255,7 +256,7 @@ def _teeth(vertices: np.ndarray, topology: Topology) -> tuple[np.ndarray, np.nda
 
 
 def _long_hair(volume: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hair to the shoulders: a shell around the sides and the back of the head."""
+    """Build hair to the shoulders: a shell around the sides and the back of the head."""
     turn = np.linspace(np.radians(72), np.radians(288), 40)
     heights = np.linspace(0.06, -0.17, 9)
     reach = np.interp(heights, [-0.17, -0.1, 0.0, 0.06], [0.1, 0.098, 0.09, 0.074]) + 0.6 * volume

@@ -31,7 +31,7 @@ class Motion:
 
 
 def _both(**strengths: float) -> dict[str, float]:
-    """The same strength on both sides of the face."""
+    """Return the same strength on both sides of the face."""
     return {f"{name}{side}": value for name, value in strengths.items() for side in ("Left", "Right")}
 
 
@@ -54,7 +54,7 @@ SPEECH = {"jawOpen": 0.3, "mouthFunnel": 0.15}
 
 
 def smooth_noise(rng: np.random.Generator, count: int, width: float) -> np.ndarray:
-    """Gaussian noise of unit deviation, smoothed over ``width`` frames; shape (count,)."""
+    """Draw Gaussian noise of unit deviation, smoothed over ``width`` frames; shape (count,)."""
     reach = int(4 * width) + 1
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
     noise = np.convolve(rng.standard_normal(count + 2 * reach), kernel, mode="valid")
@@ -62,7 +62,7 @@ def smooth_noise(rng: np.random.Generator, count: int, width: float) -> np.ndarr
 
 
 def pulse(time: np.ndarray, start: float, rise: float, hold: float, fall: float) -> np.ndarray:
-    """A curve from 0 to 1 and back, with smooth flanks; all in seconds."""
+    """Return a curve from 0 to 1 and back, with smooth flanks; all in seconds."""
     up = np.clip((time - start) / rise, 0, 1)
     down = np.clip((time - start - rise - hold) / fall, 0, 1)
     return _smooth_step(up) * (1 - _smooth_step(down))
@@ -73,7 +73,7 @@ def _smooth_step(x: np.ndarray) -> np.ndarray:
 
 
 def blinks(rng: np.random.Generator, time: np.ndarray, rate: float = 0.3) -> np.ndarray:
-    """Closure of the eyes by blinks, ``rate`` a second on average, 0 to 1; shape of ``time``."""
+    """Draw the closure of the eyes by blinks, ``rate`` a second on average, 0 to 1; shape of ``time``."""
     closure = np.zeros_like(time)
     for start in rng.uniform(time[0] - 0.3, time[-1], rng.poisson(rate * (time[-1] - time[0] + 0.3))):
         closure = np.maximum(closure, pulse(time, start, 0.1, 0.04, 0.16))
@@ -81,7 +81,7 @@ def blinks(rng: np.random.Generator, time: np.ndarray, rate: float = 0.3) -> np.
 
 
 def syllables(rng: np.random.Generator, time: np.ndarray) -> np.ndarray:
-    """Opening of the mouth in speech, about four times a second, 0 to 1; shape of ``time``."""
+    """Draw the opening of the mouth in speech, about four times a second, 0 to 1; shape of ``time``."""
     rate = 1 / (time[1] - time[0])
     phase = 2 * np.pi * np.cumsum(4.0 + 1.2 * smooth_noise(rng, len(time), 0.3 * rate)) / rate
     return np.clip(0.5 - 0.5 * np.cos(phase) + 0.2 * smooth_noise(rng, len(time), 0.08 * rate), 0, 1)
@@ -108,7 +108,7 @@ def combine(*parts: tuple[Mapping[str, float], np.ndarray]) -> dict[str, np.ndar
 
 
 def sway(rng: np.random.Generator, count: int, rate: float, rest: Mapping[str, float], restless: float) -> Motion:
-    """Slow, small movements of a head about its position at rest.
+    """Draw slow, small movements of a head about its position at rest.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class Topology:
 
 
 def chart_position(points: np.ndarray) -> np.ndarray:
-    """Column and row in the chart of points near the average head.
+    """Return column and row in the chart of points near the average head.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ class HeadModel:
     topology : Topology
     """
 
-    def __init__(self, cache_dir: Path):
+    def __init__(self, cache_dir: Path) -> None:
         import anny
         from anny.paths import set_anny_cache_path
 
@@ -199,11 +199,12 @@ class HeadModel:
         return get_face_segmentation_mask(self._model, list(labels)).numpy()
 
     def _mask(self, name: str) -> np.ndarray:
-        """Whether the middle of each triangle lies inside one of the model's painted masks."""
+        """Tell whether the middle of each triangle lies inside one of the model's painted masks."""
         import cv2
         from anny.paths import get_anny_root_dir
 
-        image = cv2.imread(str(get_anny_root_dir() / "data" / "mpfb2" / "textures" / f"mpfb_{name}.jpg"), 0)
+        path = get_anny_root_dir() / "data" / "mpfb2" / "textures" / f"mpfb_{name}.jpg"
+        image = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
         uv = self._model.texture_coordinates[self._model.face_texture_coordinate_indices].mean(dim=1).numpy()
         return image[((1 - uv[:, 1]) * len(image)).astype(int), (uv[:, 0] * len(image)).astype(int)] > 100
 
@@ -235,7 +236,7 @@ class HeadModel:
         )
 
     def _mesh(self, shape: Shape, actions: bool = False) -> np.ndarray:
-        """Vertices of one body, origin between the eyes; with ``actions``, one more mesh for each of them."""
+        """Return the vertices of one body, origin between the eyes; with ``actions``, one more mesh for each."""
         import torch
 
         phenotype = {
@@ -253,6 +254,6 @@ class HeadModel:
         return meshes - meshes[0, self._eye_vertices].mean(axis=0)
 
     def head(self, shape: Shape) -> Head:
-        """The mesh of one identity and the moves of its actions."""
+        """Return the mesh of one identity and the moves of its actions."""
         meshes = self._mesh(shape, actions=True)[:, self._kept].astype(np.float32)
         return Head(meshes[0], meshes[1:] - meshes[0])

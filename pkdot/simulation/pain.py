@@ -133,7 +133,7 @@ def draw_trial(rng: np.random.Generator, traits: Traits, level: float) -> Trial:
 def face_curves(
     rng: np.random.Generator, traits: Traits, trial: Trial, time: np.ndarray, strength: float
 ) -> dict[str, np.ndarray]:
-    """Curves of the facial actions in one clip.
+    """Return the curves of the facial actions in one clip.
 
     Parameters
     ----------
@@ -172,12 +172,12 @@ def face_curves(
 
 
 def _idle(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Slight, slow activity of a unit at any time; it hides the weakest expressions of pain."""
+    """Draw slight, slow activity of a unit at any time; it hides the weakest expressions of pain."""
     return np.clip(rng.normal(0.02, 0.05) + 0.05 * smooth_noise(rng, count, 15), 0, 1)
 
 
 def head_motion(rng: np.random.Generator, traits: Traits, count: int, rate: float) -> Motion:
-    """Motion of the head, alike in every class: it sits a little differently in every clip."""
+    """Draw the motion of the head, alike in every class: it sits a little differently in every clip."""
     spread = {"yaw": 3.0, "pitch": 2.0, "roll": 1.0, "x": 0.008, "y": 0.008, "size": 0.01}
     rest = {name: value + spread[name] * rng.standard_normal() for name, value in traits.rest.items()}
     return sway(rng, count, rate, rest, restless=rng.uniform(0.5, 1.6))

@@ -23,7 +23,7 @@ class Body:
     traits : Traits
     """
 
-    def __init__(self, rng: np.random.Generator, traits: Traits):
+    def __init__(self, rng: np.random.Generator, traits: Traits) -> None:
         import neurokit2 as nk
 
         seeds = rng.integers(0, 2**31 - 1, 4).tolist()
@@ -95,7 +95,7 @@ class Body:
         return np.stack([gsr, ecg, *emg], axis=1)
 
     def _conductance(self, rng: np.random.Generator, trial: Trial, time: np.ndarray, felt: float) -> np.ndarray:
-        """Slow drift, the response to pain, and responses to nothing in particular."""
+        """Draw a slow drift, the response to pain, and responses that have no cause."""
         traits = self._traits
         level = traits.conductance + rng.normal(0, 0.25) + rng.normal(-0.01, 0.02) * time
         size = traits.eda * max(0.0, felt + 0.25 * rng.standard_normal() * (felt > 0))
@@ -105,7 +105,7 @@ class Body:
         return np.maximum(gsr + 0.004 * rng.standard_normal(len(time)), 0.05)
 
     def _heart(self, rng: np.random.Generator, change: np.ndarray) -> np.ndarray:
-        """Cut from the recording, played faster by ``change`` beats a minute."""
+        """Cut a piece from the ECG at rest, played faster by ``change`` beats a minute."""
         speed = np.cumsum(1 + change / self._traits.heart_rate)
         start = rng.uniform(0, len(self._ecg) - speed[-1] - 1)
         return np.interp(start + speed, np.arange(len(self._ecg)), self._ecg)
@@ -117,7 +117,7 @@ def _cut(rng: np.random.Generator, record: np.ndarray, count: int) -> np.ndarray
 
 
 def _response(rng: np.random.Generator, time: np.ndarray, start: float) -> np.ndarray:
-    """One skin conductance response of height 1 that starts at ``start`` seconds."""
+    """Draw one skin conductance response of height 1 that starts at ``start`` seconds."""
     import neurokit2 as nk
 
     seed = int(rng.integers(0, 2**31 - 1))

@@ -10,7 +10,7 @@ from numba import njit
 def shade(
     points: np.ndarray, faces: np.ndarray, light: np.ndarray, ambient: float, gloss: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Brightness of each vertex: ambient, wrapped diffuse light and a soft highlight.
+    """Compute the brightness of each vertex: ambient, wrapped diffuse light and a soft highlight.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from pkdot.simulation.faces import Light
 
 
 def backdrop(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
-    """A blurred room: a wall with a few large shapes.
+    """Draw a blurred room: a wall with a few large shapes.
 
     Returns
     -------
@@ -23,13 +23,13 @@ def backdrop(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
         colour = wall * rng.uniform(0.6, 1.2) * rng.uniform(0.9, 1.1, 3)
         first, second = corner.astype(int).tolist(), (corner + size).astype(int).tolist()
         cv2.rectangle(image, first, second, colour.tolist(), -1)
-    image = cv2.GaussianBlur(image, (0, 0), 0.03 * height)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.03 * height))
     slope = np.linspace(1 + rng.uniform(-0.15, 0.15), 1 + rng.uniform(-0.15, 0.15), width, dtype=np.float32)
     return np.clip(image * slope[None, :, None], 0, 255).astype(np.uint8)
 
 
 def draw_light(rng: np.random.Generator) -> Light:
-    """Light of a room, from above and from one side."""
+    """Draw the light of a room, from above and from one side."""
     return Light(
         azimuth=float(rng.uniform(-50, 50)),
         elevation=float(rng.uniform(15, 50)),
@@ -39,7 +39,7 @@ def draw_light(rng: np.random.Generator) -> Light:
 
 
 def film(rng: np.random.Generator, frames: np.ndarray, noise: float = 2.0) -> np.ndarray:
-    """Flicker of the exposure and noise of the sensor, in place.
+    """Add flicker of the exposure and noise of the sensor, in place.
 
     Parameters
     ----------

@@ -49,15 +49,15 @@ class Look:
 
 
 def _grid() -> tuple[np.ndarray, np.ndarray]:
-    """Turn (radians, 0 in front) of every column and height (metres) of every row of the chart."""
+    """Return the turn (radians, 0 in front) of every column and the height (metres) of every row of the chart."""
     turn = ((np.arange(CHART_WIDTH) + 0.5) / CHART_WIDTH - 0.5) * 2 * np.pi
     height = CHART_TOP - (np.arange(CHART_HEIGHT) + 0.5) / CHART_HEIGHT * (CHART_TOP - CHART_BOTTOM)
     return turn[None, :], height[:, None]
 
 
-def _noise(rng: np.random.Generator, shape: tuple[int, int], blur: tuple[float, float]) -> np.ndarray:
-    """Smooth noise of unit deviation; ``blur`` is the width in columns and rows."""
-    noise = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), *blur)
+def _noise(rng: np.random.Generator, shape: tuple[int, int], blur: float) -> np.ndarray:
+    """Draw smooth noise of unit deviation; ``blur`` is its width in pixels."""
+    noise = cv2.GaussianBlur(rng.standard_normal(shape).astype(np.float32), (0, 0), blur)
     return noise / noise.std()
 
 
@@ -67,7 +67,7 @@ def _mix(image: np.ndarray, colour: np.ndarray, share: np.ndarray) -> None:
 
 
 def hair_cover(look: Look) -> np.ndarray:
-    """Share of hair in every pixel of the chart, without ears, in [0, 1]."""
+    """Return the share of hair in every pixel of the chart, without ears, in [0, 1]."""
     turn, height = _grid()
     line = np.interp(
         np.abs(turn),
@@ -79,7 +79,7 @@ def hair_cover(look: Look) -> np.ndarray:
 
 
 def paint(topology: Topology, look: Look, rng: np.random.Generator) -> np.ndarray:
-    """The atlas of one person.
+    """Paint the atlas of one person.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def paint(topology: Topology, look: Look, rng: np.random.Generator) -> np.ndarra
 
 
 def _paint_skin(chart: np.ndarray, look: Look, rng: np.random.Generator) -> None:
-    """Skin with a flush of cheeks and nose, blotches, pores and, with age, lines of the forehead."""
+    """Paint skin with a flush of cheeks and nose, blotches, pores and, with age, lines of the forehead."""
     colour, shape = chart[..., :3], chart.shape[:2]
     colour[:] = look.skin
     chart[..., 3] = _GLOSS["skin"]
@@ -113,12 +113,12 @@ def _paint_skin(chart: np.ndarray, look: Look, rng: np.random.Generator) -> None
         bend = level + 0.003 * np.cos(4 * turn)
         crease = np.exp(-(((height - bend) / 0.0009) ** 2) - (turn / 0.45) ** 2)
         colour *= 1 - 0.12 * look.lines * crease[..., None]
-    colour *= 1 + 0.025 * _noise(rng, shape, (18, 18))[..., None]
-    colour *= 1 + 0.02 * _noise(rng, shape, (1.2, 1.2))[..., None]
+    colour *= 1 + 0.025 * _noise(rng, shape, 18)[..., None]
+    colour *= 1 + 0.02 * _noise(rng, shape, 1.2)[..., None]
 
 
 def _paint_eye_region(chart: np.ndarray, topology: Topology, look: Look) -> None:
-    """Shadow of the eye sockets, folds of the lids and dark lashes along the rims."""
+    """Paint the shadow of the eye sockets, folds of the lids and dark lashes along the rims."""
     colour = chart[..., :3]
     for rim in topology.lids:
         centre, width = rim.mean(axis=0), np.ptp(rim[:, 0])
@@ -139,31 +139,31 @@ def _paint_eye_region(chart: np.ndarray, topology: Topology, look: Look) -> None
 
 
 def _paint_lips(chart: np.ndarray, topology: Topology, look: Look) -> None:
-    mask = np.zeros(chart.shape[:2], np.float32)
+    mask: np.ndarray = np.zeros(chart.shape[:2], np.float32)
     for corners in topology.chart[topology.faces[topology.lips]]:
         cv2.fillConvexPoly(mask, np.round(corners * 8).astype(np.int32), 1.0, cv2.LINE_AA, shift=3)
-    mask = cv2.GaussianBlur(mask, (0, 0), 2.0)
+    mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), 2.0))
     tint = look.skin * np.array([0.88, 0.62, 0.66]) * (1 - look.makeup) + np.array([176, 44, 60]) * look.makeup
     _mix(chart[..., :3], tint, 0.85 * mask)
     chart[..., 3] += (_GLOSS["lips"] - chart[..., 3]) * mask
 
 
 def _mouth(topology: Topology) -> tuple[float, float, float]:
-    """Column and row of the middle of the mouth in the chart, and its width."""
+    """Return column and row of the middle of the mouth in the chart, and its width."""
     points = topology.chart[np.unique(topology.faces[topology.lips])]
     column, row = (points.min(axis=0) + points.max(axis=0)) / 2
     return column, row, np.ptp(points[:, 0])
 
 
 def _paint_beard(chart: np.ndarray, topology: Topology, look: Look, rng: np.random.Generator) -> None:
-    """Stubble or beard on jaw and upper lip; lines from the nose to the corners of the mouth."""
+    """Paint stubble or beard on jaw and upper lip; lines from the nose to the corners of the mouth."""
     column, row, width = _mouth(topology)
     rows, columns = np.indices(chart.shape[:2], np.float32)
     across, down = np.abs(columns - column) / width, (rows - row) / width
     jaw = np.clip((down - 0.42 + 0.55 * np.clip(across - 0.25, 0, 1.6)) / 0.22, 0, 1)
     jaw *= np.clip((1.75 - down) / 0.3, 0, 1) * np.clip((2.4 - across) / 0.5, 0, 1)
     lip = np.exp(-(((down + 0.38 - 0.12 * across) / 0.13) ** 2)) * np.clip((0.72 - across) / 0.2, 0, 1)
-    grain = np.clip(0.75 + 0.25 * _noise(rng, chart.shape[:2], (0.8, 1.6)), 0, 1)
+    grain = np.clip(0.75 + 0.25 * _noise(rng, chart.shape[:2], 0.8), 0, 1)
     _mix(chart[..., :3], look.hair * 0.8, look.beard * np.maximum(jaw, 0.9 * lip) * grain)
     bend = (across - 0.5 - 0.32 * (down + 0.5)) / 0.04
     fold = np.exp(-(bend**2) - ((down + 0.3) / 0.4) ** 2)
@@ -171,7 +171,7 @@ def _paint_beard(chart: np.ndarray, topology: Topology, look: Look, rng: np.rand
 
 
 def _paint_brows(chart: np.ndarray, topology: Topology, look: Look, rng: np.random.Generator) -> None:
-    """Brows of single hairs, thick towards the nose."""
+    """Paint brows of single hairs, thick towards the nose."""
     middle = CHART_WIDTH / 2
     hairs = np.zeros(chart.shape[:2], np.float32)
     for rim in topology.lids:
@@ -191,7 +191,7 @@ def _paint_brows(chart: np.ndarray, topology: Topology, look: Look, rng: np.rand
 
 
 def _strands(rng: np.random.Generator, shape: tuple[int, int], look: Look) -> np.ndarray:
-    shine = 1 + 0.16 * _noise(rng, shape, (1.0, 12)) + 0.10 * _noise(rng, shape, (4, 30))
+    shine = 1 + 0.16 * _noise(rng, shape, 1.0) + 0.10 * _noise(rng, shape, 4)
     return look.hair * np.clip(shine, 0.4, 1.6)[..., None]
 
 
@@ -199,20 +199,20 @@ def _paint_hair_and_cloth(chart: np.ndarray, look: Look, rng: np.random.Generato
     colour, shape = chart[..., :3], chart.shape[:2]
     turn, height = _grid()
     edge = cv2.GaussianBlur(hair_cover(look), (0, 0), 2.5)
-    edge = edge + 1.2 * edge * (1 - edge) * _noise(rng, shape, (1.2, 5))
+    edge = edge + 1.2 * edge * (1 - edge) * _noise(rng, shape, 1.2)
     hair = np.clip((edge - 0.5) * 3 + 0.5, 0, 1) * (height > -0.11)
     colour += hair[..., None] * (_strands(rng, shape, look) - colour)
     chart[..., 3] += (_GLOSS["hair"] - chart[..., 3]) * hair
     collar = np.interp(np.abs(turn), [0, 0.8, 1.5, np.pi], [-0.178, -0.158, -0.138, -0.125])
     cloth = np.clip((collar - height) / 0.002 + 0.5, 0, 1)
-    weave = look.cloth * (1 + 0.05 * _noise(rng, shape, (1.5, 1.5)) + 0.08 * _noise(rng, shape, (25, 40)))[..., None]
+    weave = look.cloth * (1 + 0.05 * _noise(rng, shape, 1.5) + 0.08 * _noise(rng, shape, 25))[..., None]
     colour *= 1 - 0.35 * np.exp(-(((height - collar) / 0.004) ** 2))[..., None]
     colour += cloth[..., None] * (weave - colour)
     chart[..., 3] += (_GLOSS["cloth"] - chart[..., 3]) * cloth
 
 
 def _paint_patches(atlas: np.ndarray, look: Look, rng: np.random.Generator) -> None:
-    """Eye, ear, inside of the mouth, tongue, loose hair and teeth."""
+    """Paint eye, ear, inside of the mouth, tongue, loose hair and teeth."""
 
     def patch(name: str) -> np.ndarray:
         left = PATCHES.index(name) * PATCH

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 BLOCK = 1024  # samples of a packet of AAC
 
@@ -52,8 +56,8 @@ def write_h264(
             container.mux(voice.encode(None))
 
 
-def _block(samples: np.ndarray, rate: int, first: int):
-    """The samples from ``first`` on that make one packet; their time is told, or the file would start too late."""
+def _block(samples: np.ndarray, rate: int, first: int) -> AudioFrame:
+    """Return one packet of the samples from ``first`` on, with its time, or the sound would start too late."""
     import av
 
     part = np.ascontiguousarray(samples[None, first : first + BLOCK], dtype=np.float32)

@@ -57,7 +57,7 @@ def draw_voice(rng: np.random.Generator, female: bool) -> Voice:
 
 
 def turns(rng: np.random.Generator, seconds: float, talk: float) -> np.ndarray:
-    """When somebody speaks, 0 to 1, ``CONTROL`` values a second: phrases with pauses for breath."""
+    """Draw when somebody speaks, 0 to 1, ``CONTROL`` values a second: phrases with pauses for breath."""
     time = np.arange(int(seconds * CONTROL)) / CONTROL
     speaking, start = np.zeros_like(time), float(rng.uniform(-1, 0.5))
     while start < seconds:
@@ -101,14 +101,14 @@ def speak(
 
 
 def _formants(rng: np.random.Generator, voice: Voice, beat: np.ndarray) -> np.ndarray:
-    """Formants over time (n, 3): a vowel a syllable, gliding from one to the next."""
-    said = VOWELS[rng.integers(0, len(VOWELS), int(beat[-1]) + 3)] * voice.tract
-    centres = np.arange(len(said)) - 0.5
-    return np.stack([np.interp(beat, centres, column) for column in said.T], axis=1)
+    """Draw the formants over time (n, 3): a vowel a syllable, gliding from one to the next."""
+    vowels = VOWELS[rng.integers(0, len(VOWELS), int(beat[-1]) + 3)] * voice.tract
+    centres = np.arange(len(vowels)) - 0.5
+    return np.stack([np.interp(beat, centres, column) for column in vowels.T], axis=1)
 
 
 def _harmonics(pitch: np.ndarray, formants: np.ndarray, tilt: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """Sum of harmonics, each as loud as tilt and formants make it; sines by the recurrence of Chebyshev."""
+    """Add harmonics, each as loud as tilt and formants make it; sines by the recurrence of Chebyshev."""
     phase = 2 * np.pi * np.cumsum(_at_samples(pitch)) / RATE
     before, sine, twice = np.zeros_like(phase), np.sin(phase), 2 * np.cos(phase)
     total = np.zeros_like(phase)
@@ -122,19 +122,19 @@ def _harmonics(pitch: np.ndarray, formants: np.ndarray, tilt: np.ndarray, level:
 
 
 def _resonance(frequency: np.ndarray, formants: np.ndarray) -> np.ndarray:
-    """Gain of the tract: what formants near a frequency add."""
+    """Return the gain of the tract: what formants near a frequency add."""
     near = 1 / (1 + ((frequency[:, None] - formants) / (2 * WIDTHS)) ** 2)
     return 0.3 + 2 * (near * [1.0, 0.8, 0.6]).sum(axis=1)
 
 
 def _at_samples(control: np.ndarray) -> np.ndarray:
-    """Values of a control curve at every sample."""
+    """Return the values of a control curve at every sample."""
     step = RATE / CONTROL
     return np.interp(np.arange(int(len(control) * step)) / step, np.arange(len(control)), control)
 
 
 def music(rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Slow chords, to distract; about 0.1 in root mean square, ``RATE`` samples a second."""
+    """Draw slow chords, which distract; about 0.1 in root mean square, ``RATE`` samples a second."""
     time = np.arange(int(seconds * RATE)) / RATE
     sound, beat = np.zeros_like(time), float(rng.uniform(1.0, 2.5))
     root = float(rng.uniform(98, 196))
@@ -149,7 +149,7 @@ def music(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 
 def hum(rng: np.random.Generator, seconds: float) -> np.ndarray:
-    """Noise of a room, falling 3 dB an octave; 0.1 in root mean square, ``RATE`` samples a second."""
+    """Draw the noise of a room, falling 3 dB an octave; 0.1 in root mean square, ``RATE`` samples a second."""
     spectrum = np.fft.rfft(rng.standard_normal(int(seconds * RATE)))
     spectrum /= np.sqrt(np.arange(len(spectrum)) + 50)
     noise = np.fft.irfft(spectrum, int(seconds * RATE))

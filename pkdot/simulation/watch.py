@@ -6,6 +6,7 @@ Accelerometer and gyroscope of a wrist watch at 50 Hz, 140 recordings (Burns et 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ class Watch(Preparation):
     marker = PACKAGED
 
     @staticmethod
-    def make(root: Path, options: WatchPreparation, workers: int) -> None:
+    def make(root: Path, options: Any, workers: int) -> None:
         from seglearn.datasets import load_watch
 
         data = load_watch()
