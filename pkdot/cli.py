@@ -1,4 +1,4 @@
-"""The command line: ``pkdot <verb>``. A verb a stage, and those that people use by hand."""
+"""The command line: ``pkdot <verb>``. Each stage is a verb; other verbs are used by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pkdot.stages import STAGES, Stage, params_class, path_arguments
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a verb; what a user can mend is printed as a sentence, without a traceback."""
+    """Run a verb; an error that a user can mend is printed as one sentence, without a traceback."""
     arguments = sys.argv[1:] if arguments is None else arguments
     verb = arguments[0] if arguments else ""
     try:
@@ -31,24 +31,27 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        reason = _of_the_machine(error)
+        reason = _reason_of_the_machine(error)
         if reason is None:
             raise
         sys.exit(f"pkdot {verb}: {reason} What is complete is kept.")
 
 
-def _of_the_machine(error: Exception) -> str | None:
-    """A sentence for a failure that no code can mend; libraries that write in C tell of it in words alone."""
+def _reason_of_the_machine(error: Exception) -> str | None:
+    """Return a sentence for a full disk or a missing permission, and None for any other error.
+
+    Some libraries report a full disk only in the text of an error of their own.
+    """
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return "no space is left on the disk. Free some and run again."
-    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return f"{error.filename}: {os.strerror(number)}. Change its permissions and run again."
+    if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return f"{error.filename}: {error.strerror}. Change its permissions and run again."
     return None
 
 
 def _run_by_hand(arguments: list[str]) -> None:
-    """Run a verb that people use; who reads what it says may have seen enough before the end, as `head` does."""
+    """Run a verb that people use; its output may go to a program that stops reading early, as `head` does."""
     from pkdot.commands import run
 
     try:
@@ -68,16 +71,16 @@ def _run_stage(verb: str, stage: Stage, arguments: list[str]) -> None:
         parser.add_argument(f"--{name}", type=Path, nargs="+" if several else None, required=True)
     parser.add_argument("--params", required=True, help='JSON: {"params": {...}}')
     if "workers" in stage.signature():
-        parser.add_argument("--workers", type=int, default=1, help="processes")
-    given = vars(parser.parse_args(arguments))
+        parser.add_argument("--workers", type=int, default=1, help="number of processes")
+    options = vars(parser.parse_args(arguments))
     if lock.LOCK in os.environ:
         lock.share(Path(os.environ[lock.LOCK]), os.environ.get(lock.RUN))
-    params = _params_of(given.pop("params"), params_class(stage))
-    stage.function()(**given, params=params)
+    params = _params_of(options.pop("params"), params_class(stage))
+    stage.function()(**options, params=params)
 
 
 def _params_of(text: str, cls: type[Params]) -> Params:
-    """The parameters of a stage from its one line of JSON."""
+    """Return the parameters of a stage from its one line of JSON."""
     try:
         values = json.loads(text)["params"]
         return cls(**values)

@@ -1,13 +1,15 @@
-"""The verbs that people use by hand."""
+"""The verbs that people use by hand: one function each."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.metadata
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
@@ -27,12 +29,12 @@ def run(arguments: list[str]) -> None:
         close = difflib.get_close_matches(arguments[0], [*verbs, *STAGES], n=1)
         hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join([*verbs, *STAGES])}."
         raise ConfigError(f"there is no verb '{arguments[0]}'. {hint}")
-    chosen = parser.parse_args(arguments or ["--help"])
-    chosen.run(chosen)
+    options = parser.parse_args(arguments or ["--help"])
+    options.run(options)
 
 
 def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
-    """The parser, and the verbs that it knows."""
+    """Return the parser and the names of its verbs."""
     stages = "\n".join(f"  {verb:<10}{stage.help}" for verb, stage in STAGES.items())
     parser = argparse.ArgumentParser(
         prog="pkdot",
@@ -40,36 +42,49 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         epilog=f"stages, run by the workflow:\n{stages}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    check = verbs.add_parser("check", help="read a configuration and its data, and say what must be mended")
+
+    def verb(function: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+        added = verbs.add_parser(function.__name__.strip("_"), help=help, description=f"{help[0].upper()}{help[1:]}.")
+        added.set_defaults(run=function)
+        return added
+
+    check = verb(_check, "read a configuration and its data, and say what must be mended")
     check.add_argument("config", type=Path, help="such as config/biovid.yaml")
-    check.set_defaults(run=_check)
-    simulate = verbs.add_parser("simulate", help="make stand-in data in the owners' layout")
+    simulate = verb(_simulate, "make stand-in data in the owners' layout")
     simulate.add_argument("dataset", help="such as biovid")
     simulate.add_argument("--out", type=Path, help="folder; data/simulated/<dataset> by default")
-    simulate.add_argument("--workers", type=int, default=1, help="processes")
+    simulate.add_argument("--workers", type=int, default=1, help="number of processes")
     simulate.add_argument("options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]")
-    simulate.set_defaults(run=_simulate)
-    listing = verbs.add_parser("methods", help="list the methods with their papers, needs and options")
-    listing.set_defaults(run=_methods)
-    reference = verbs.add_parser("options", help="print the reference of all options, in Markdown")
+    verb(_methods, "list the methods with their papers, needs and options")
+    reference = verb(_reference, "print the reference of all options, in Markdown")
     reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")
-    reference.set_defaults(run=_options)
-    track = verbs.add_parser("track", help="mirror results to MLflow again, after its store was down or lost")
-    track.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all with results by default")
-    track.add_argument("--resync", action="store_true", help="write also what the store seems to have")
-    track.set_defaults(run=_track)
+    track = verb(_track, "copy results to MLflow again, after its store was down or lost")
+    track.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="all that have results by default")
+    track.add_argument("--resync", action="store_true", help="write also the runs that are up to date in the store")
     return parser, list(verbs.choices)
 
 
-def _check(chosen: argparse.Namespace) -> None:
-    """Read a configuration and its data into a folder that is thrown away, and print what must be mended."""
+class _Version(argparse.Action):
+    """Print the version of the package; it is read only when it is wanted, since that takes time."""
+
+    def __init__(self, option_strings: list[str], dest: str) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"pkdot {importlib.metadata.version('pkdot')}")
+        parser.exit()
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Read a configuration and its data into a temporary folder, and print what must be mended."""
     from pkdot.config import load
 
-    experiment = load(chosen.config)
+    experiment = load(options.config)
     for name in experiment.protocols:
-        load(chosen.config.with_name(f"{name}.yaml"))
-    print(f"{chosen.config}: the configuration is valid.")
+        load(options.config.with_name(f"{name}.yaml"))
+    print(f"{options.config}: the configuration is valid.")
     root = experiment.dataset.root
     if experiment.dataset.is_prepared and not Path(root).exists():
         print(f"{root}: does not exist yet; the workflow makes it.")
@@ -79,14 +94,14 @@ def _check(chosen: argparse.Namespace) -> None:
     for problem in problems:
         print(problem)
     print(f"{root}: {counts}, {len(problems)} problems.")
-    print("Looked at: the list of samples, the folds, and the first sample of each modality. What is wrong inside")
-    print("other files is found when features are made of them; ledger.csv and the report say what that cost.")
+    print("This looked at the list of samples, the folds, and the first sample of each modality. Other files are")
+    print("read when features are made of them; ledger.csv and the report say what was wrong and what it cost.")
     if problems:
         sys.exit(1)
 
 
 def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
-    """How many samples and subjects the data have, and what is wrong with them, a sentence each."""
+    """Return how many samples and subjects the data have, and one sentence for each problem."""
     from pkdot import jobs
     from pkdot.data import Samples
     from pkdot.datasets.ingest import ingest
@@ -108,58 +123,64 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     return f"{about['samples']} samples of {about['subjects']} subjects", problems
 
 
-def _simulate(chosen: argparse.Namespace) -> None:
-    import yaml
-
+def _simulate(options: argparse.Namespace) -> None:
+    """Make stand-in data in a folder and print its name."""
     from pkdot.simulation.prepare import PrepareParams, prepare
 
-    options = {}
-    for pair in chosen.options:
-        key, separator, value = pair.partition("=")
-        if not separator:
-            raise ConfigError(f"'{pair}' is not KEY=VALUE")
-        try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"'{pair}': the value is not valid YAML") from error
-    out = chosen.out or Path("data/simulated") / chosen.dataset
     try:
-        params = PrepareParams(preparation={"name": chosen.dataset, "options": options})
+        values = dict(map(_key_and_value, options.options))
+        params = PrepareParams(preparation={"name": options.dataset, "options": values})
     except ValidationError as error:
         raise ConfigError(sentences("simulate", error, PrepareParams)) from error
-    prepare(out, params, chosen.workers)
+    out = options.out or Path("data/simulated") / options.dataset
+    prepare(out, params, options.workers)
     print(out)
 
 
-def _methods(chosen: argparse.Namespace) -> None:
+def _key_and_value(pair: str) -> tuple[str, Any]:
+    """Return the parts of ``KEY=VALUE``, the value read as YAML."""
+    import yaml
+
+    key, separator, value = pair.partition("=")
+    if not separator:
+        raise ConfigError(f"'{pair}' is not KEY=VALUE")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"'{pair}': the value is not valid YAML") from error
+
+
+def _methods(options: argparse.Namespace) -> None:
+    """Print each method with the first line of its module, its needs and its options."""
     from pkdot.distillation.base import NEEDS, register
+    from pkdot.reference import paper_of
 
     for name in register.names():
-        cls = register.load(name)
-        paper = sys.modules[cls.__module__].__doc__.strip().splitlines()[0]
-        print(f"{name}: {paper}")
-        if cls.needs:
-            print(f"    needs {', '.join(NEEDS[need] for need in sorted(cls.needs))}")
-        for option, field in cls.Options.model_fields.items():
+        method = register.load(name)
+        print(f"{name}: {paper_of(method)}")
+        if method.needs:
+            print(f"    needs {', '.join(NEEDS[need] for need in sorted(method.needs))}")
+        for option, field in method.Options.model_fields.items():
             print(f"    {option} = {field.default}: {field.description}")
 
 
-def _options(chosen: argparse.Namespace) -> None:
+def _reference(options: argparse.Namespace) -> None:
+    """Print the reference of all options, or write it to a file."""
     from pkdot.reference import reference
 
-    if chosen.out is None:
+    if options.out is None:
         print(reference(), end="")
     else:
-        write_text(chosen.out, reference())
+        write_text(options.out, reference())
 
 
-def _track(chosen: argparse.Namespace) -> None:
+def _track(options: argparse.Namespace) -> None:
+    """Copy the results of some or all experiments to MLflow."""
     from pkdot import jobs
     from pkdot.config import load
     from pkdot.tracking import sync
 
-    known = sorted(path.parent.name for path in Path("results").glob("*/summary.json"))
-    for name in chosen.experiments or known:
-        experiment = load(Path(f"config/{name}.yaml"))
-        runs = sync(Path("results") / name, jobs.mirror(experiment, name), anew=chosen.resync)
+    finished = sorted(path.parent.name for path in Path("results").glob("*/summary.json"))
+    for name in options.experiments or finished:
+        runs = sync(Path("results", name), jobs.mirror(load(Path(f"config/{name}.yaml")), name), anew=options.resync)
         print(f"{name}: {runs} runs in MLflow")

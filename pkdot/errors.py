@@ -1,4 +1,4 @@
-"""What a user can mend: one clear sentence each, shown without a traceback."""
+"""Errors that a user can mend: each is one clear sentence, shown without a traceback."""
 
 
 class PkdotError(Exception):

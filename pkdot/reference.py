@@ -25,7 +25,7 @@ HEAD = """# Configuration
 One YAML file in `config/` is one experiment. This is every option that it can hold; an unknown one is refused.
 A plug-in is written as its name, or as its name with options: `encoder: {name: cnn1d, width: 32}`.
 `overrides.fold_2` holds sections that replace parts of `modalities`, `teacher`, `tnet` or `students` in that fold.
-`pkdot options --out docs/configuration.md` makes this file from the code.
+`pkdot reference --out docs/configuration.md` makes this file from the code.
 """
 FAMILIES = {
     "Data sets": datasets,
@@ -38,21 +38,30 @@ SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 
 
 def reference() -> str:
-    """The whole reference."""
+    """Return the whole reference as Markdown."""
     places: dict[type[Params], list[str]] = {}
     for place, model in _sections(Experiment, ""):
         places.setdefault(model, []).append(place)
     parts = [HEAD]
     for model, where in places.items():
         title = ", ".join(f"`{place}`" for place in where if place) or "The experiment"
-        parts.append(f"## {title}\n\n{model.__doc__.splitlines()[0]}\n\n{_table(model)}")
+        parts.append(f"## {title}\n\n{_first_line(model)}\n\n{_table(model)}")
     for title, family in FAMILIES.items():
         parts += [f"## {title}\n", *(_plugin(family, name) for name in family.names())]
     return "\n".join(parts)
 
 
+def paper_of(plugin: type) -> str:
+    """Return the first line of the module of a plug-in: what it is, and the paper that describes it."""
+    return _first_line(sys.modules[plugin.__module__])
+
+
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
+
+
 def _sections(model: type[Params], place: str) -> Iterator[tuple[str, type[Params]]]:
-    """The parameter classes of a configuration, each with the place where it is written."""
+    """Yield the parameter classes of a configuration, each with the place where it is written."""
     yield place, model
     for name, field in model.model_fields.items():
         kind, step = field.annotation, name
@@ -63,13 +72,13 @@ def _sections(model: type[Params], place: str) -> Iterator[tuple[str, type[Param
 
 
 def _is_plugin(kind: Any) -> bool:
-    """Whether all options of a section are those of a plug-in."""
+    """Return whether all options of a section are those of a plug-in."""
     return isinstance(kind, type) and issubclass(kind, Choice) and set(kind.model_fields) == {"name", "options"}
 
 
 def _plugin(family: Registry, name: str) -> str:
     cls = family.load(name)
-    text = f"### `{name}`\n\n{sys.modules[cls.__module__].__doc__.strip().splitlines()[0]}\n"
+    text = f"### `{name}`\n\n{paper_of(cls)}\n"
     if getattr(cls, "needs", None):
         text += f"Needs {', '.join(NEEDS[need] for need in sorted(cls.needs))}.\n"
     if cls.Options.model_fields:
@@ -98,25 +107,24 @@ def _default(field: FieldInfo) -> str:
 
 
 def _value(field: FieldInfo) -> str:
-    """What a value may be, in words."""
+    """Describe in words what a value may be."""
     limits = [f"{sign} {getattr(m, key)}" for m in field.metadata for key, sign in SIGNS.items() if hasattr(m, key)]
     return " ".join([_kind(field.annotation), " and ".join(limits)]).strip()
 
 
 def _kind(kind: Any) -> str:
+    """Describe a type in words."""
     origin, inside = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _kind(inside[0])
     if origin is Literal:
         return ", ".join(f"`{value}`" for value in inside)
     if origin in (Union, UnionType):
-        return " or ".join("null" if item is type(None) else _kind(item) for item in inside)
+        return " or ".join(_kind(item) for item in inside)
     if origin in (list, tuple):
         return f"list of {_kind(inside[0])}"
-    if origin is dict:
-        return "names with their sections"
-    if isinstance(kind, type) and issubclass(kind, Choice):
-        return kind.family.kind
+    words = {int: "integer", float: "number", str: "text", bool: "true or false", type(None): "null"}
+    words |= {dict: "names with their sections"}
     if isinstance(kind, type) and issubclass(kind, Params):
-        return "section"
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}.get(kind, "anything")
+        return kind.family.kind if issubclass(kind, Choice) else "section"
+    return words.get(origin or kind, "anything")

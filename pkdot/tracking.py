@@ -1,22 +1,20 @@
-"""MLflow as a mirror of the results: one experiment each, a parent run for the whole, a child a training.
+"""Copy the results of an experiment to MLflow: a parent run for the experiment, a child run for each training.
 
-The files in ``results/`` are the truth. What is mirrored carries the digest of what it was made of, so that a
-second mirroring writes only what changed, and replaces instead of adding. A store that fails costs a warning.
+The files in ``results/`` are the truth. Each run in the store carries the digest of the files that it was made from,
+so that a second copy writes only what has changed. A store that fails costs a warning and no result.
 """
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -32,66 +30,49 @@ from pkdot.provenance import job
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-DEFAULT_STORE = "sqlite:///mlflow.db"
 KEY, DIGEST, PARENT = "pkdot.key", "pkdot.digest", "mlflow.parentRunId"
-WHOLE = "experiment"  # the key of the parent run
+WHOLE = "experiment"  # the key of the parent run; that of a child is its folder
 ARTIFACTS = ("report.html", "summary.json", "metrics.csv")
+SETTINGS = {  # no telemetry, no chatter, and no minutes of patience with a server that is down
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
 
 
 class MirrorParams(Params):
-    """Which results are mirrored: just those that the configuration names."""
+    """Which results are copied: those that the configuration names."""
 
     experiment: str = Field(description="name of the experiment")
-    configuration: dict[str, Any] = Field(description="the whole configuration: the parent run's parameters")
+    configuration: dict[str, Any] = Field(description="the whole configuration: the parameters of the parent run")
     folds: int = Field(ge=1, description="number of folds")
     modalities: list[str] = Field(description="modalities")
 
 
-@dataclass
-class Mirrored:
-    """One run as it should be: read from the files, and not yet written anywhere."""
-
-    key: str
-    name: str
-    params: dict[str, Any] = field(default_factory=dict)
-    metrics: list[tuple[str, float, int]] = field(default_factory=list)  # name, value, step
-    tags: dict[str, str] = field(default_factory=dict)
-    artifacts: list[Path] = field(default_factory=list)
-    content: Any = None  # what the digest is made of, beside what stands above
-    start: int = 0  # milliseconds
-    end: int = 0
-
-    @property
-    def digest(self) -> str:
-        """Hash of all that is written, so that equal digests need no writing."""
-        mirror = sha256(Path(__file__))
-        told = [self.key, self.name, self.params, self.metrics, self.tags, self.content, mirror]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:32]
-
-
 def mirror(results: Path, out: Path, params: MirrorParams) -> None:
-    """Mirror an experiment and write ``tracking.json``: where to, how many runs, and the problem if any.
+    """Copy an experiment to MLflow and write ``tracking.json``: the store, the number of runs, the problem if any.
 
-    A problem is a warning, since nothing but the mirror is affected; ``pkdot track`` mends it.
+    A problem is printed as a warning: no result depends on the copy, and ``pkdot track`` makes it later.
     """
-    inputs = [results / name for name in ARTIFACTS]
-    with job(__name__, out, params, inputs=inputs, record="tracking") as scratch:
-        said = {"experiment": params.experiment, "store": _shown(store()), "runs": 0, "problem": None}
+    with job(__name__, out, params, inputs=[results / name for name in ARTIFACTS], record="tracking") as scratch:
+        outcome = {"experiment": params.experiment, "store": _without_password(store()), "runs": 0, "problem": None}
         try:
-            said["runs"] = sync(results, params)
+            outcome["runs"] = sync(results, params)
         except PkdotError as error:
-            said["problem"] = str(error)
+            outcome["problem"] = str(error)
             print(f"warning: {error}", file=sys.stderr)
-        write_json(scratch / "tracking.json", said)
+        write_json(scratch / "tracking.json", outcome)
 
 
 def store() -> str:
-    """URI of the tracking store: MLFLOW_TRACKING_URI, or a SQLite file in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_STORE
+    """Return the URI of the tracking store: MLFLOW_TRACKING_URI, or a SQLite file in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
 
 
 def sync(results: Path, params: MirrorParams, anew: bool = False) -> int:
-    """Make the store say what the files say, and return the number of runs.
+    """Make the store agree with the files, and return the number of runs.
 
     Parameters
     ----------
@@ -105,202 +86,148 @@ def sync(results: Path, params: MirrorParams, anew: bool = False) -> int:
     PkdotError
         The store failed; the files are as they were.
     """
-    children = list(_trainings(results, params))
-    whole = _whole(results, params, children)
-    with _quiet_mlflow():
-        try:
-            with _alone(store()):
-                _Store(params.experiment).write(whole, children, anew)
-        except Exception as error:  # servers, drivers and disks fail in ways of their own
-            reason = " ".join(str(error).replace(store(), _shown(store())).split())[:300]
-            raise PkdotError(
-                f"tracking in {_shown(store())} failed ({type(error).__name__}: {reason}). The results "
-                f"are complete; `pkdot track {params.experiment}` mirrors them when the store is back."
-            ) from error
-    return 1 + len(children)
+    scores = dict(_trainings(results, params))
+    code = sha256(Path(__file__))  # what this module writes of the same files may change
+    digests = {key: _digest(code, read_json(results / key / "run.json"), tested) for key, tested in scores.items()}
+    digests[WHOLE] = _digest(code, params.configuration, [sha256(results / name) for name in ARTIFACTS])
+    uri, shown = store(), _without_password(store())
+    try:
+        with _one_writer(uri):
+            client, place = _open(uri, params.experiment)
+            kept = _keep(client, place, {} if anew else digests)
+            parent = kept.get(WHOLE) or _create(client, place, WHOLE, _parent(results, params))
+            for key, tested in scores.items():
+                if not {key, WHOLE} <= kept.keys():
+                    child = kept.get(key) or _create(client, place, key, _child(results / key, tested))
+                    client.set_tag(child, PARENT, parent)
+                    client.set_tag(child, DIGEST, digests[key])
+            client.set_tag(parent, DIGEST, digests[WHOLE])  # last: without it, all of this is done again
+    except PkdotError:
+        raise
+    except Exception as error:  # servers, drivers and disks fail in ways of their own
+        reason = " ".join(str(error).replace(uri, shown).split())[:300]
+        raise PkdotError(
+            f"tracking in {shown} failed ({type(error).__name__}: {reason}). The results "
+            f"are complete; `pkdot track {params.experiment}` copies them when the store is back."
+        ) from error
+    return len(digests)
 
 
-def _trainings(results: Path, params: MirrorParams) -> Iterator[Mirrored]:
-    """All trainings that the configuration names."""
-    of_teachers = ("tnet", *teachers_of(params.modalities))
+def _trainings(results: Path, params: MirrorParams) -> Iterator[tuple[str, dict]]:
+    """Yield the folder of each training that the configuration names, and its scores on the test part."""
+    teachers = {"tnet", *teachers_of(params.modalities)}
     for fold in range(params.folds):
+        yield from ((f"encoders/fold_{fold}/{modality}", {}) for modality in params.modalities)
         tested = read_json(results / "folds" / f"fold_{fold}.json")["methods"]
-        for modality in params.modalities:
-            yield _training(results, f"encoders/fold_{fold}/{modality}", fold, f"encoder_{modality}")
         for method, by_seed in {**tested, "tnet": {seed: {} for seed in tested[UPPER_BOUND]}}.items():
-            stage = "teachers" if method in of_teachers else "students"
-            for seed, scores in by_seed.items():
-                yield _training(results, f"{stage}/fold_{fold}/seed_{seed}/{method}", fold, method, seed, scores)
+            stage = "teachers" if method in teachers else "students"
+            yield from ((f"{stage}/fold_{fold}/seed_{seed}/{method}", scores) for seed, scores in by_seed.items())
 
 
-def _training(
-    results: Path, key: str, fold: int, method: str, seed: str | None = None, tested: dict | None = None
-) -> Mirrored:
-    """One training, read from its folder."""
-    folder = results / key
-    record, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
-    seed = record["params"]["seed"] if seed is None else int(seed)
-    if candidates := metrics.pop("candidates", []):
-        best = max(candidates, key=lambda tried: (tried["score"], -tried["loss"]))
-        metrics["validation"] = {"score": best["score"], "loss": best["loss"]}
-    told = {"fold": fold, "method": method, "seed": seed, "chosen": metrics.pop("chosen", {})}
-    numbers = _flat({**metrics, "test": tested or {}}, "/").items()
-    start = _milliseconds(record["started"])
-    return Mirrored(
-        key=key,
-        name=f"{method} fold {fold} seed {seed}",
-        params=_flat({**told, "job": record["params"]}, "."),
-        metrics=[(name, value, 0) for name, value in numbers if isinstance(value, int | float)]
-        + _history(folder / "history.csv"),
-        tags={
-            "code": record["code"],
-            "data": hashlib.sha256(canonical(record["inputs"]).encode()).hexdigest()[:16],
-            "stage": record["stage"],
-        },
-        content=record["outputs"],
-        start=start,
-        end=start + int(1000 * record["seconds"] / record["folders"]),
-    )
+def _digest(*contents: Any) -> str:
+    return hashlib.sha256(canonical(contents).encode()).hexdigest()[:16]
 
 
-def _history(path: Path) -> list[tuple[str, float, int]]:
-    """Metrics by epoch."""
+def _parent(results: Path, params: MirrorParams) -> dict[str, Any]:
+    """Return what the run of the whole experiment holds."""
+    summary = read_json(results / "summary.json")
+    return {
+        "params": _flat(params.configuration, "."),
+        "metrics": [(f"{row['metric']}/{row['method']}", row["mean"], 0) for row in summary["rows"]],
+        "tags": {"simulated": str(summary["simulated"]).lower(), "primary_metric": summary["primary_metric"]},
+        "artifacts": [results / name for name in ARTIFACTS],
+        "start": (results / "summary.json").stat().st_mtime,
+        "seconds": 0,
+    }
+
+
+def _child(folder: Path, tested: dict) -> dict[str, Any]:
+    """Return what the run of one training holds, read from its folder; a metric is (name, value, step)."""
     import pandas as pd
 
-    table = pd.read_csv(path)
-    return [
-        (f"history/{name}", float(value), int(epoch))
-        for name in table.columns.drop("epoch")
-        for epoch, value in zip(table["epoch"], table[name], strict=True)
-    ]
+    record, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
+    if candidates := metrics.get("candidates"):
+        best = max(candidates, key=lambda tried: (tried["score"], -tried["loss"]))
+        metrics["validation"] = {"score": best["score"], "loss": best["loss"]}
+    numbers = _flat({**metrics, "test": tested}, "/").items()
+    history = pd.read_csv(folder / "history.csv", index_col=0).stack()
+    place = dict(part.split("_") for part in folder.parts if re.fullmatch(r"(fold|seed)_\d+", part))
+    about = {"method": folder.name, "seed": record["params"].get("seed"), **place}
+    return {
+        "params": _flat({**about, "chosen": metrics.get("chosen"), "job": record["params"]}, "."),
+        "metrics": [(name, value, 0) for name, value in numbers if isinstance(value, int | float)]
+        + [(f"history/{name}", value, step) for (step, name), value in history.items()],
+        "tags": {"code": record["code"], "stage": record["stage"], "data": _digest(record["inputs"])},
+        "start": datetime.strptime(record["started"], "%Y-%m-%dT%H:%M:%S%z").timestamp(),
+        "seconds": record["seconds"] / record["folders"],
+    }
 
 
-def _whole(results: Path, params: MirrorParams, children: list[Mirrored]) -> Mirrored:
-    """The parent: the configuration, the summary, the report."""
-    summary = read_json(results / "summary.json")
-    artifacts = [results / name for name in ARTIFACTS]
-    return Mirrored(
-        key=WHOLE,
-        name=params.experiment,
-        params=_flat(params.configuration, "."),
-        metrics=[(f"{row['metric']}/{row['method']}", row["mean"], 0) for row in summary["rows"]],
-        tags={"simulated": str(summary["simulated"]).lower(), "primary_metric": summary["primary_metric"]},
-        artifacts=artifacts,
-        content=[sha256(path) for path in artifacts],
-        start=min(child.start for child in children),
-        end=max(child.end for child in children),
-    )
+def _flat(nested: dict[str, Any], joint: str) -> dict[str, Any]:
+    """Return nested dictionaries as one, without what is None."""
+    import pandas as pd
+
+    flat = pd.json_normalize(nested, sep=joint).to_dict("records")[0]
+    return {str(name): value for name, value in flat.items() if value is not None}
 
 
-def _flat(value: Any, joint: str, name: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, with names that MLflow takes; lists as text, what is None left out."""
-    if isinstance(value, dict):
-        flat: dict[str, Any] = {}
-        for key, item in value.items():
-            flat |= _flat(item, joint, f"{name}{joint}{key}" if name else str(key))
-        return flat
-    if value is None:
-        return {}
-    return {re.sub(r"[^\w\-. /]", "_", name): value if isinstance(value, int | float | str) else canonical(value)}
-
-
-def _milliseconds(started: str) -> int:
-    return int(datetime.strptime(started, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _shown(uri: str) -> str:
-    """The URI without a user's name and password."""
+def _without_password(uri: str) -> str:
     parts = urlsplit(uri)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
 
 
 @contextmanager
-def _quiet_mlflow() -> Iterator[None]:
-    """No telemetry, no chatter, and no minutes of patience with a server that is down."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    for name in ("mlflow", "alembic", "urllib3"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    yield
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """One writer at a time in a SQLite store, whose first use creates its tables; a server has no need."""
-    if not uri.startswith("sqlite:///"):
-        yield
-        return
-    folder = Path(uri.removeprefix("sqlite:///")).parent
+def _one_writer(uri: str) -> Iterator[None]:
+    """Let one process at a time use a SQLite store, whose first use creates its tables; a server needs no lock."""
+    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:///") else Path()
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # the system lets go of it, however this process ends
+        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
 
 
-class _Store:
-    """The runs of one experiment in the tracking store."""
+def _open(uri: str, experiment: str) -> tuple[MlflowClient, str]:
+    """Return a client of the store and the id of the experiment in it, which is created or restored if need be."""
+    os.environ.update(SETTINGS | os.environ)
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
 
-    def __init__(self, experiment: str):
-        from mlflow import MlflowClient
-
-        self.client: MlflowClient = MlflowClient(tracking_uri=store())
-        known = self.client.get_experiment_by_name(experiment)
-        if known is not None and known.lifecycle_stage == "deleted":
-            self.client.restore_experiment(known.experiment_id)
-        self.experiment = known.experiment_id if known else self.client.create_experiment(experiment)
-
-    def write(self, whole: Mirrored, children: list[Mirrored], anew: bool) -> None:
-        """Write what is new, keep what is the same, delete what is no more."""
-        there = self._runs()
-        digests = {run.key: run.digest for run in (whole, *children)}
-        keep: dict[str, Any] = {}
-        for run in there:
-            key = run.data.tags.get(KEY)
-            current = key in digests and run.data.tags.get(DIGEST) == digests[key]
-            if current and not anew and key not in keep:
-                keep[key] = run
-            elif key is not None:
-                self.client.delete_run(run.info.run_id)
-        parent = keep[WHOLE].info.run_id if WHOLE in keep else self._create(whole, {})
-        for child in children:
-            if child.key not in keep:
-                self._create(child, {PARENT: parent})
-            elif keep[child.key].data.tags.get(PARENT) != parent:
-                self.client.set_tag(keep[child.key].info.run_id, PARENT, parent)
-
-    def _runs(self) -> list:
-        runs, token = [], None
-        while True:
-            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
-
-    def _create(self, run: Mirrored, tags: dict[str, str]) -> str:
-        """Write one run; its digest comes last, so that a run without one is known to be unfinished."""
-        from mlflow.entities import Metric, Param
-
-        tags = {KEY: run.key, **run.tags, **tags}
-        created = self.client.create_run(self.experiment, run.start, tags, run.name).info.run_id
-        for params in _parts([Param(name, str(value)) for name, value in run.params.items()], 100):
-            self.client.log_batch(created, params=params)
-        metrics = [Metric(name, float(value), run.start, step) for name, value, step in run.metrics]
-        for part in _parts(metrics, 1000):
-            self.client.log_batch(created, metrics=part)
-        for path in run.artifacts:
-            self.client.log_artifact(created, str(path))
-        self.client.set_terminated(created, "FINISHED", run.end)
-        self.client.set_tag(created, DIGEST, run.digest)
-        return created
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(experiment)
+    if found and found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+    return client, found.experiment_id if found else client.create_experiment(experiment)
 
 
-def _parts(items: list, size: int) -> Iterator[list]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]
+def _keep(client: MlflowClient, place: str, digests: dict[str, str]) -> dict[str, str]:
+    """Delete the runs that are out of date, and return the others: key -> id."""
+    kept: dict[str, str] = {}
+    for run in client.search_runs([place], max_results=50_000):  # the most that MLflow returns
+        key, digest = run.data.tags.get(KEY), run.data.tags.get(DIGEST)
+        if key in digests and digest == digests[key] and key not in kept:
+            kept[key] = run.info.run_id
+        elif key is not None:  # a run without a key was written by somebody else
+            client.delete_run(run.info.run_id)
+    return kept
+
+
+def _create(client: MlflowClient, place: str, key: str, holds: dict[str, Any]) -> str:
+    """Write a run without its digest, and return its id."""
+    from mlflow.entities import Metric, Param
+
+    start = int(1000 * holds["start"])
+    run = client.create_run(place, start, {KEY: key, **holds["tags"]}, key.replace("/", " ")).info.run_id
+    params = [Param(name, str(value)) for name, value in holds["params"].items()]
+    metrics = [Metric(name, float(value), start, int(step)) for name, value, step in holds["metrics"]]
+    for first in range(0, len(params), 100):  # MLflow takes no more at once
+        client.log_batch(run, params=params[first : first + 100])
+    for first in range(0, len(metrics), 1000):
+        client.log_batch(run, metrics=metrics[first : first + 1000])
+    for path in holds.get("artifacts", []):
+        client.log_artifact(run, str(path))
+    client.set_terminated(run, "FINISHED", start + int(1000 * holds["seconds"]))
+    return run

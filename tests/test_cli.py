@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -18,8 +19,8 @@ STUDENTS = ["--manifest", "m", "--splits", "s", "--embeddings", "e", "--teachers
 SPLITS = ["splits", "--manifest", "m.parquet", "--out", "o"]
 
 
-def said(*arguments):
-    """The sentence that the command line ends with."""
+def final_sentence(*arguments):
+    """Return the sentence that the command line ends with."""
     with pytest.raises(SystemExit) as ended:
         main(list(arguments))
     assert isinstance(ended.value.code, str), f"exit code {ended.value.code}"
@@ -58,11 +59,18 @@ def said(*arguments):
 )
 def test_a_mistake_is_one_sentence(tmp_path, monkeypatch, arguments, sentence):
     monkeypatch.chdir(tmp_path)
-    message = said(*arguments)
+    message = final_sentence(*arguments)
     assert sentence in message
     assert message.startswith(f"pkdot {arguments[0]}: ")
     assert "\n" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert re.fullmatch(r"pkdot \d+\.\d+\.\d+\n", capsys.readouterr().out)
 
 
 def test_a_process_ends_with_a_code_and_no_traceback(tmp_path):
@@ -73,7 +81,7 @@ def test_a_process_ends_with_a_code_and_no_traceback(tmp_path):
     assert ended.stderr == 'pkdot splits: --params is not JSON of the form {"params": {...}}\n'
 
 
-def test_every_stage_says_what_it_takes():
+def test_every_stage_declares_its_arguments():
     for verb, stage in STAGES.items():
         assert "out" in path_arguments(stage), verb
         assert issubclass(params_class(stage), Params)
@@ -86,16 +94,16 @@ def test_a_data_set_is_checked_before_anything_is_run(tmp_path, monkeypatch, cap
     config = write_config(tmp_path / "config" / "tiny.yaml", arrays_config())
     before = sorted(tmp_path.rglob("*"))
     main(["check", str(config)])
-    told = capsys.readouterr().out
-    assert "the configuration is valid" in told
-    assert "own: 48 samples of 6 subjects, 0 problems" in told
+    printed = capsys.readouterr().out
+    assert "the configuration is valid" in printed
+    assert "own: 48 samples of 6 subjects, 0 problems" in printed
     (root / "signals" / "s0a_pulse.npy").unlink()
     with pytest.raises(SystemExit) as ended:
         main(["check", str(config)])
     assert ended.value.code == 1
-    told = capsys.readouterr().out
-    assert "s0a: own/signals/s0a_pulse.npy: no such file (dropped)" in told
-    assert "44 samples of 6 subjects, 1 problems" in told
+    printed = capsys.readouterr().out
+    assert "s0a: own/signals/s0a_pulse.npy: no such file (dropped)" in printed
+    assert "44 samples of 6 subjects, 1 problems" in printed
     assert sorted(tmp_path.rglob("*")) == [path for path in before if path.name != "s0a_pulse.npy"]
 
 
@@ -134,10 +142,10 @@ def test_what_no_run_could_do_is_found_by_the_check(tmp_path, monkeypatch, capsy
     assert sentence in f"{capsys.readouterr().out}{ended.value.code}"
 
 
-def test_who_reads_may_stop_early(tmp_path):
+def test_a_program_that_reads_the_output_may_stop_early(tmp_path):
     nobody, pipe = os.pipe()
     os.close(nobody)
-    command, env = [sys.executable, "-m", "pkdot", "options"], {**os.environ, "PYTHONPATH": str(REPO)}
+    command, env = [sys.executable, "-m", "pkdot", "reference"], {**os.environ, "PYTHONPATH": str(REPO)}
     ended = subprocess.run(command, cwd=tmp_path, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True)
     os.close(pipe)
     assert (ended.stderr, ended.returncode) == ("", 141)
@@ -157,10 +165,10 @@ def test_a_stage_runs_from_the_command_line(tmp_path):
 
 def test_lists_for_people(capsys):
     main(["methods"])
-    told = capsys.readouterr().out
-    assert "kd: Knowledge distillation" in told
-    assert "temperature = 4.0: softness of the predictions" in told
-    main(["options"])
+    printed = capsys.readouterr().out
+    assert "kd: Knowledge distillation" in printed
+    assert "temperature = 4.0: softness of the predictions" in printed
+    main(["reference"])
     assert capsys.readouterr().out.startswith("# Configuration\n")
     with pytest.raises(SystemExit) as ended:
         main([])

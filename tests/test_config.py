@@ -316,7 +316,7 @@ def test_the_reference_of_options_is_in_step_with_the_code():
     from pkdot.reference import reference
 
     written = (REPO / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert written == reference(), "run: pkdot options --out docs/configuration.md"
+    assert written == reference(), "run: pkdot reference --out docs/configuration.md"
 
 
 def test_the_environment_defers_to_the_list_of_packages():

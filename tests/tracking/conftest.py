@@ -77,7 +77,7 @@ class Results:
 
     @property
     def params(self) -> MirrorParams:
-        """What the mirror is told."""
+        """Parameters of the mirror."""
         configuration = {"seeds": list(SEEDS), "dataset": {"name": "biovid", "root": "data/raw"}}
         return MirrorParams(experiment=self.name, configuration=configuration, folds=FOLDS, modalities=list(MODALITIES))
 

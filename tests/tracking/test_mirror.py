@@ -1,4 +1,4 @@
-"""The mirror says what the files say, once; and no failure of a store costs more than a warning."""
+"""The store agrees with the files, each run is there once, and a store that fails costs no more than a warning."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ import multiprocessing, sys
 import mlflow.store.tracking.sqlalchemy_store
 from pathlib import Path
 from pkdot.tracking import MirrorParams, sync
-told = list(zip(sys.argv[1::2], sys.argv[2::2]))
+pairs = list(zip(sys.argv[1::2], sys.argv[2::2]))
 context = multiprocessing.get_context("fork")
 one = lambda folder, params: sync(Path(folder), MirrorParams.model_validate_json(params))
-processes = [context.Process(target=one, args=pair) for pair in told]
+processes = [context.Process(target=one, args=pair) for pair in pairs]
 [process.start() for process in processes]
 [process.join() for process in processes]
 assert len(processes) == 8 and all(process.exitcode == 0 for process in processes)
@@ -57,9 +57,9 @@ def test_a_parent_a_child_each_training_and_nothing_else(results):
     student = runs[KD]
     assert student.info.status == "FINISHED"
     assert student.info.end_time - student.info.start_time == 2000  # six seconds, shared by three folders
-    told = student.data.params
-    assert (told["fold"], told["method"], told["seed"], told["chosen.weight"]) == ("1", "kd", "0", "2.0")
-    assert told["job.training.rates"] == "[0.1,0.2]"
+    params = student.data.params
+    assert [params[name] for name in ("fold", "method", "seed", "chosen.weight")] == ["1", "kd", "0", "2.0"]
+    assert params["job.training.rates"] == "[0.1, 0.2]"
     assert student.data.metrics["test/accuracy"] == 0.6
     assert student.data.metrics["validation/score"] == 0.6
     assert "test/f1" not in student.data.metrics  # a metric that is not defined is no number
@@ -110,8 +110,8 @@ def test_a_deleted_experiment_comes_back(results):
 def test_eight_at_once_on_a_fresh_store(results, tmp_path):
     Path("mlflow.db").unlink()
     several = [Results(tmp_path / f"r{number}", f"tiny_{number}", ("student_only",)) for number in range(8)]
-    told = [argument for one in several for argument in (str(one.folder), one.params.model_dump_json())]
-    done = subprocess.run([sys.executable, "-c", EIGHT, *told], capture_output=True, text=True)
+    arguments = [argument for one in several for argument in (str(one.folder), one.params.model_dump_json())]
+    done = subprocess.run([sys.executable, "-c", EIGHT, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [len(runs_of(one.name)) for one in several] == [one.count for one in several]
 
@@ -181,9 +181,9 @@ def test_a_server_that_is_down_warns_and_its_password_is_not_shown(results, monk
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:secret@127.0.0.1:{free_port()}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     mirror(results.folder, results.folder, results.params)
-    said = capsys.readouterr().err + (results.folder / "tracking.json").read_text()
-    assert "pkdot track tiny" in said
-    assert "secret" not in said
+    shown = capsys.readouterr().err + (results.folder / "tracking.json").read_text()
+    assert "pkdot track tiny" in shown
+    assert "secret" not in shown
     with pytest.raises(PkdotError, match="pkdot track tiny"):
         sync(results.folder, results.params)
 
@@ -195,8 +195,8 @@ def test_a_real_server_that_dies_and_comes_back(results, server: Server, monkeyp
     while process.poll() is None and not _rows(server.folder / "store.db"):
         time.sleep(0.05)
     server.stop()  # in the middle of it
-    said = process.communicate()[1]
-    assert process.returncode == 0 or "failed" in said
+    errors = process.communicate()[1]
+    assert process.returncode == 0 or "failed" in errors
     server.start()
     sync(results.folder, results.params)
     runs = runs_of()
@@ -216,20 +216,20 @@ def _rows(database: Path) -> int:
         return connection.execute("select count(*) from runs").fetchone()[0]
 
 
-def test_nothing_is_told_to_anybody_else(results):
+def test_no_other_machine_is_contacted(results):
     watched = (
         """
 import socket
-asked = []
+addresses = []
 real = socket.socket.connect
-socket.socket.connect = lambda self, address: asked.append(address) or real(self, address)
-socket.getaddrinfo = lambda *arguments, **options: asked.append(arguments) or []
+socket.socket.connect = lambda self, address: addresses.append(address) or real(self, address)
+socket.getaddrinfo = lambda *arguments, **options: addresses.append(arguments) or []
 """
         + ONCE
         + """
 import time
 time.sleep(1)
-assert not asked, asked
+assert not addresses, addresses
 """
     )
     command = [sys.executable, "-c", watched, str(results.folder), results.params.model_dump_json()]
