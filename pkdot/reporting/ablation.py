@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
+from pkdot.evaluation.metrics import label_of
 from pkdot.files import read_json, write_text
 from pkdot.params import Params
 from pkdot.provenance import chain, job
-from pkdot.reporting.formatting import label_of, percent
+from pkdot.reporting.formatting import percent
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+    from pkdot.config import Experiment
 
 LEAKING = "clips_as_released"
 # Which job it is and how work is shared out, not what is done.
@@ -27,6 +30,11 @@ class AblationParams(Params):
 
     experiment: str = Field(description="name of the experiment")
     variants: dict[str, dict[str, Any]] = Field(description="what each variant changes, to be shown")
+
+
+def ablation_params(e: Experiment, experiment: str) -> AblationParams:
+    """Return the parameters of the page of the ablation."""
+    return AblationParams(experiment=experiment, variants={name: v.plain() for name, v in e.ablation.items()})
 
 
 def write_ablation(summary: Path, protocols: list[Path], out: Path, params: AblationParams) -> None:
@@ -73,9 +81,8 @@ def _change(variant: dict[str, Any]) -> str:
 
 def _figure(rows: list[dict], metric: str) -> Markup:
     """Each variant's mean with its interval; dashed lines mark baseline and upper bound."""
-    from pkdot.reporting.figures import ROWS_WIDTH
     from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
-    from pkdot.reporting.plotting import STUDENT, canvas, svg
+    from pkdot.reporting.plotting import ROWS_WIDTH, STUDENT, canvas, svg
     from pkdot.reporting.plotting import UPPER_BOUND as UPPER_BOUND_COLOUR
 
     ends = {BASELINE: BASELINE_COLOUR, UPPER_BOUND: UPPER_BOUND_COLOUR}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
-from pkdot.evaluation.metrics import lower_is_better
-from pkdot.reporting.formatting import between, drawn, joined, label_of, number, p_value, percent, plural, signed
+from pkdot.evaluation.metrics import label_of, lower_is_better
+from pkdot.reporting.formatting import between, joined, number, p_value, percent, plural, signed, subjects_of
 
 OWN = "pkdot"
 LEVEL = 0.05
@@ -109,7 +108,7 @@ def _bare(row: dict) -> str:
 def _terms(summary: dict, metric: str) -> str:
     lower = ", where lower is better," if lower_is_better(metric) else ""
     return (
-        f"The measure is {label_of(metric)}{lower} over the test samples of {drawn(summary)}. "
+        f"The measure is {label_of(metric)}{lower} over the test samples of {subjects_of(summary)}. "
         f"The baseline is a student that never saw a privileged modality ({BASELINE}); the upper bound is the "
         "teacher, which has every modality at test time too."
     )
@@ -170,17 +169,15 @@ def smallest_p(subjects: int, compared: int) -> float:
     return min(1.0, compared * 2.0 / 2**subjects)
 
 
-def warnings(summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str, float, float]]) -> list[str]:
-    """What a reader must know before believing the numbers.
+def warnings_of_the_test(summary: dict, scheme: str) -> list[str]:
+    """Return what a reader must know of the test before believing the numbers.
 
     Parameters
     ----------
+    summary : dict
+        summary.json.
     scheme : str
         Scheme of the splits.
-    left_out : int
-        Test samples that not every method could predict.
-    gaps : iterable of (str, float, float)
-        Encoders whose training score is far above the validation score: modality, and both scores.
     """
     rows = [row for row in summary["rows"] if row["metric"] == summary["primary_metric"]]
     subjects, compared = rows[0]["n_subjects"], sum(row["p"] is not None for row in rows)
@@ -192,19 +189,8 @@ def warnings(summary: dict, scheme: str, left_out: int, gaps: Iterable[tuple[str
         )
     if smallest_p(subjects, compared) >= LEVEL:
         found.append(
-            f"With {drawn(summary)} and {plural(compared, 'comparison')} the test cannot give a "
+            f"With {subjects_of(summary)} and {plural(compared, 'comparison')} the test cannot give a "
             f"corrected p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be "
             "significant."
-        )
-    if left_out:
-        found.append(
-            f"{plural(left_out, 'test sample')} could not be predicted by every method and count for none; see "
-            "the ledger."
-        )
-    for modality, train, validation in gaps:
-        found.append(
-            f"The encoder of {modality} scores {number(train)} on its training subjects and {number(validation)} "
-            "on validation subjects. Teacher and students learn from embeddings of people that the encoder knew, "
-            "which are easier than those of new people."
         )
     return found

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pkdot.evaluation.metrics import label_of as label_of
-
 
 def number(value: float | None, digits: int = 3, sign: str = "") -> str:
     """A number with a true minus sign; a dash where there is none."""
@@ -44,8 +42,8 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def drawn(summary: dict) -> str:
-    """How many test subjects intervals and tests are over; people who share a sample count as one."""
+def subjects_of(summary: dict[str, Any]) -> str:
+    """Return how many test subjects intervals and tests are over; people who share a sample count as one."""
     count = summary["rows"][0]["n_subjects"]
     return f"{plural(count, 'group')} of subjects seen together" if summary["grouped"] else plural(count, "subject")
 

@@ -1,4 +1,4 @@
-"""How figures become part of the page: SVG in the page's colours, pictures as data, always the same bytes."""
+"""What figures share: size, colours, rows of methods, and the way into the page as SVG or as a picture."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
+from pkdot.evaluation.evaluate import UPPER_BOUND as TEACHER
+from pkdot.reporting.formatting import short
+
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from pkdot.reporting.results import Results
+
+WIDTH = 7.6  # inches of a figure
+ROWS_WIDTH = 6.2  # inches of a figure with one row a method: a phone shows it whole
 
 # Colours to draw with; in the page they are variables of the style sheet, which knows light and dark.
 INK, MUTED, RULE = "#101112", "#707172", "#d0d1d2"
@@ -59,13 +68,27 @@ _STYLE = {
 
 
 @contextmanager
-def canvas(width: float, height: float, **kwargs) -> Iterator[Figure]:
-    """Yield a figure of so many inches, with the report's style; no global state of matplotlib is touched."""
+def canvas(width: float, height: float) -> Iterator[Figure]:
+    """Yield a figure of this size in inches, in the style of the report; matplotlib's global state stays as it is."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
     with rc_context(_STYLE):
-        yield Figure(figsize=(width, height), layout="constrained", **kwargs)
+        yield Figure(figsize=(width, height), layout="constrained")
+
+
+def colour_of(method: str, results: Results) -> str:
+    """Return the colour of a method; baseline, upper bound and the student of the conclusion have their own."""
+    return {results.baseline: BASELINE, TEACHER: UPPER_BOUND, results.chosen: STUDENT}.get(method, MUTED)
+
+
+def name_rows(axes: Axes, names: list[str]) -> None:
+    """Label the rows of a figure with one row a method, the first one on top."""
+    axes.set_yticks(range(len(names)), [short(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    axes.spines["left"].set_visible(False)
 
 
 def svg(figure: Figure, label: str) -> Markup:

@@ -1,4 +1,4 @@
-"""What the stages wrote, as the report reads it: every file once, and only when it is asked for."""
+"""What the stages wrote, as the report reads it: every file once, and only when a section needs it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,30 @@ import pandas as pd
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
 from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND, teachers_of
+from pkdot.evaluation.metrics import lower_is_better
 from pkdot.files import read_json
 from pkdot.ledger import Entry, Ledger
+from pkdot.provenance import chain
+from pkdot.reporting.conclusion import headline
+
+SCORES = {
+    "classification": "balanced accuracy",
+    "ordinal": "negative mean absolute error",
+    "regression": "mean CCC",
+}
 
 
 class Results:
     """The processed data and the results of one experiment.
+
+    Parameters
+    ----------
+    processed : Path
+        ``data/processed/<experiment>``.
+    folder : Path
+        ``results/<experiment>``.
+    experiment : Experiment
+        The configuration.
 
     Attributes
     ----------
@@ -24,13 +42,21 @@ class Results:
         Students in the order of the configuration, but for the baseline, which is first.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
+    everyone : list of str
+        Methods, then teachers.
+    baseline : str
+        The method that all are compared to.
+    folds, seeds : list of int
+        All folds, and the seeds of teachers and students.
     """
 
-    def __init__(self, processed: Path, results: Path, experiment: Experiment):
-        self.processed, self.results, self.experiment = processed, results, experiment
+    def __init__(self, processed: Path, folder: Path, experiment: Experiment) -> None:
+        self.processed, self.folder, self.experiment = processed, folder, experiment
         named = [method.name for method in experiment.students.methods]
-        self.methods = sorted(named, key=lambda name: name != BASELINE)
+        self.baseline = BASELINE
+        self.methods = sorted(named, key=lambda name: name != self.baseline)
         self.teachers = teachers_of(experiment.modalities)
+        self.everyone = [*self.methods, *self.teachers]
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
 
@@ -38,17 +64,17 @@ class Results:
         """The files that the report reads, but for the arrays that it shows a few samples of."""
         names = ("manifest.parquet", "dataset.json", "splits.json", "ledger.csv")
         files = [self.processed / name for name in names]
-        files += [self.results / name for name in ("summary.json", "predictions.parquet")]
+        files += [self.folder / name for name in ("summary.json", "predictions.parquet")]
         for modality in self.experiment.modalities:
             files.append(self.processed / modality / "index.parquet")
             folders = [self.encoder(fold, modality) for fold in self.folds]
             files += [folder / name for folder in folders for name in ("metrics.json", "history.csv")]
         for fold in self.folds:
             files += [
-                self.results / f"folds/fold_{fold}.json",
-                self.results / f"teachers/fold_{fold}/teachers.json",
+                self.folder / f"folds/fold_{fold}.json",
+                self.folder / f"teachers/fold_{fold}/teachers.json",
             ]
-            files += [self.results / f"students/fold_{fold}/{method}.json" for method in self.methods]
+            files += [self.folder / f"students/fold_{fold}/{method}.json" for method in self.methods]
             for seed in self.seeds:
                 files += [
                     self.trained(fold, seed, name) / "history.csv" for name in (*self.methods, UPPER_BOUND, "tnet")
@@ -59,17 +85,65 @@ class Results:
 
     def encoder(self, fold: int, modality: str) -> Path:
         """Folder of an encoder."""
-        return self.results / "encoders" / f"fold_{fold}" / modality
+        return self.folder / "encoders" / f"fold_{fold}" / modality
 
     def trained(self, fold: int, seed: int, name: str) -> Path:
         """Folder of a student, a teacher or T-Net."""
         stage = "students" if name in self.methods else "teachers"
-        return self.results / stage / f"fold_{fold}" / f"seed_{seed}" / name
+        return self.folder / stage / f"fold_{fold}" / f"seed_{seed}" / name
+
+    @cached_property
+    def records(self) -> dict[Path, dict]:
+        """Records of all jobs behind the files that the report reads."""
+        return chain(self.files())
 
     @cached_property
     def summary(self) -> dict:
         """summary.json."""
-        return read_json(self.results / "summary.json")
+        return read_json(self.folder / "summary.json")
+
+    @property
+    def primary(self) -> str:
+        """The primary metric."""
+        return self.summary["primary_metric"]
+
+    @property
+    def sign(self) -> int:
+        """1 where higher values of the primary metric are better, else -1."""
+        return -1 if lower_is_better(self.primary) else 1
+
+    @property
+    def direction(self) -> str:
+        """What an axis adds to the name of the primary metric."""
+        return " (lower is better)" if self.sign < 0 else ""
+
+    @property
+    def score(self) -> str:
+        """The validation score that makes all choices, in words."""
+        return SCORES[self.experiment.task.kind]
+
+    @cached_property
+    def chosen(self) -> str | None:
+        """The student that the conclusion is about; None where only the baseline took part."""
+        return headline(self.methods, self.validation)
+
+    @property
+    def shown(self) -> list[str]:
+        """The methods that are shown in detail: upper bound, the chosen student, baseline."""
+        return [name for name in (UPPER_BOUND, self.chosen, self.baseline) if name]
+
+    def role(self, method: str) -> str:
+        """Return what a method is in the contest."""
+        if method == self.baseline:
+            return "baseline"
+        if method == UPPER_BOUND:
+            return "upper bound"
+        return "student" if method in self.methods else "teacher of one modality"
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of the targets."""
+        return list(self.samples.about["targets"])
 
     @cached_property
     def samples(self) -> Samples:
@@ -89,12 +163,12 @@ class Results:
     @cached_property
     def scored(self) -> list[dict]:
         """Content of each fold_<k>.json."""
-        return [read_json(self.results / f"folds/fold_{fold}.json") for fold in self.folds]
+        return [read_json(self.folder / f"folds/fold_{fold}.json") for fold in self.folds]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Test predictions of all methods, folds and seeds."""
-        return pd.read_parquet(self.results / "predictions.parquet")
+        return pd.read_parquet(self.folder / "predictions.parquet")
 
     @cached_property
     def subjects(self) -> list[str]:
@@ -114,8 +188,7 @@ class Results:
 
     def by_subject(self, method: str) -> np.ndarray:
         """The primary metric of each subject alone, mean over seeds, shape (subjects,)."""
-        metric = self.summary["primary_metric"]
-        return np.mean([scorer.by_subject()[metric] for scorer in self._scorers[method]], axis=0)
+        return np.mean([scorer.by_subject()[self.primary] for scorer in self._scorers[method]], axis=0)
 
     def confusion(self, method: str) -> np.ndarray:
         """Share of each true class (row) that was called each class (column), mean over seeds."""
@@ -124,13 +197,13 @@ class Results:
 
     def row(self, method: str, metric: str | None = None) -> dict:
         """Row of the summary of a method; the primary metric by default."""
-        metric = metric or self.summary["primary_metric"]
+        metric = metric or self.primary
         return next(row for row in self.summary["rows"] if (row["method"], row["metric"]) == (method, metric))
 
     @cached_property
     def choices(self) -> dict[str, list[dict]]:
         """A method -> what was chosen, and from what, in each fold."""
-        return {m: [read_json(self.results / f"students/fold_{k}/{m}.json") for k in self.folds] for m in self.methods}
+        return {m: [read_json(self.folder / f"students/fold_{k}/{m}.json") for k in self.folds] for m in self.methods}
 
     @cached_property
     def validation(self) -> dict[str, float]:
@@ -138,10 +211,16 @@ class Results:
         best = {m: [max(c["score"] for c in fold["candidates"]) for fold in folds] for m, folds in self.choices.items()}
         return {method: float(np.mean(scores)) for method, scores in best.items()}
 
+    def candidate_scores(self, method: str) -> np.ndarray:
+        """Return validation scores, shape (folds, candidates); a fold may have more options than others."""
+        scores = [[candidate["score"] for candidate in fold["candidates"]] for fold in self.choices[method]]
+        width = min(map(len, scores))
+        return np.array([fold[:width] for fold in scores])
+
     @cached_property
-    def taught(self) -> list[dict]:
+    def teachers_by_fold(self) -> list[dict]:
         """Content of each fold's teachers.json."""
-        return [read_json(self.results / f"teachers/fold_{fold}/teachers.json") for fold in self.folds]
+        return [read_json(self.folder / f"teachers/fold_{fold}/teachers.json") for fold in self.folds]
 
     def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
         """Scores of a modality's encoders on either part, one a fold."""

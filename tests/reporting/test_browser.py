@@ -6,6 +6,8 @@ import shutil
 
 import pytest
 
+from pkdot.reporting.sections import SECTIONS
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed (apt-get install chromium)")
@@ -45,7 +47,7 @@ def test_it_reads_well_and_stays_silent(view, ran, name):
         summary.click()
     assert view.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert view.locator("h1").is_visible()
-    assert view.locator("section h2").count() == 11
+    assert view.locator("section h2").count() == len(SECTIONS) - 1
     assert all(heading.is_visible() for heading in view.locator("section h2").all())
     assert view.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 0)")
     assert view.evaluate(
@@ -67,7 +69,7 @@ def test_a_phone_shows_the_contest_whole_and_text_that_can_be_read(browser, ran,
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto((ran / f"results/{name}/report.html").as_uri())
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    for section in ("#table", "#subjects", "#choices"):
+    for section in ("#contest", "#subjects", "#choices"):
         wide = f"document.querySelector('{section} figure .wide')"
         assert page.evaluate(f"{wide}.scrollWidth <= {wide}.clientWidth"), section
     scales = page.evaluate(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pkdot.reporting.conclusion import conclude, headline, smallest_p, warnings
+from pkdot.reporting.conclusion import conclude, headline, smallest_p, warnings_of_the_test
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, sentence, short, signed
 
 VALIDATION = {"student_only": 0.5, "kd": 0.7, "pkdot": 0.6}
@@ -108,13 +108,9 @@ def test_warnings_are_given_where_they_are_due():
     few = summary((0.04, 0.01))
     for entry in few["rows"]:
         entry["n_subjects"] = 5
-    assert warnings(summary((0.04, 0.01)), "leave_subjects_out", 0, []) == []
-    assert "no difference, however large" in warnings(few, "leave_subjects_out", 0, [])[0]
-    found = warnings(summary((0.04, 0.01)), "clips_as_released", 3, [("face", 0.9, 0.6)])
-    assert "the same people" in found[0]
-    assert found[1].startswith("3 test samples")
-    assert "0.900" in found[2]
-    assert "0.600" in found[2]
+    assert warnings_of_the_test(summary((0.04, 0.01)), "leave_subjects_out") == []
+    assert "no difference, however large" in warnings_of_the_test(few, "leave_subjects_out")[0]
+    assert "the same people" in warnings_of_the_test(summary((0.04, 0.01)), "clips_as_released")[0]
 
 
 @pytest.mark.parametrize(

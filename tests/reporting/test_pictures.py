@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pkdot.reporting.plotting import canvas, coloured, picture, svg
-from pkdot.reporting.representation_similarity import agreement, similarity
+from pkdot.reporting.sections.representation_similarity import agreement, similarity
 
 
 def decoded(address: str) -> np.ndarray:

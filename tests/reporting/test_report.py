@@ -14,9 +14,11 @@ import tree
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
 from pkdot.reporting.results import Results
-from pkdot.reporting.sections import contest, counts
+from pkdot.reporting.sections import SECTIONS
+from pkdot.reporting.sections.contest import CONTEST
+from pkdot.reporting.sections.subjects import counts
 
-SECTIONS = ["table", "subjects", "similarity", "choices", "training", "tnet", "data", "ledger", "cost", "origin"]
+REPORTING = Path(tree.__file__).parents[2] / "pkdot" / "reporting"
 
 
 class Parsed(HTMLParser):
@@ -42,21 +44,30 @@ def html(name="tiny") -> str:
     return Path(f"results/{name}/report.html").read_text(encoding="utf-8")
 
 
-def test_it_opens_with_the_answer_and_has_all_sections(page):
+def test_a_section_is_a_module_a_fragment_and_a_line_of_the_list():
+    names = [section.name for section in SECTIONS]
+    assert len(set(names)) == len(names)
+    modules = {path.stem for path in (REPORTING / "sections").glob("*.py")} - {"__init__"}
+    fragments = {path.stem for path in (REPORTING / "sections").glob("*.html")}
+    assert modules == fragments == set(names)
+
+
+def test_it_opens_with_the_conclusion_and_has_all_sections(page):
     parsed = Parsed(page)
     assert next(tag for tag, _ in parsed.elements if tag in ("h1", "h2", "svg")) == "h1"
     ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
-    assert set(SECTIONS) <= set(ids)
-    assert ("confusion" in ids) != ("trajectories" in ids)
+    assert ("confusions" in ids) != ("trajectories" in ids)
+    either = ("confusions", "trajectories")
+    names = [section.name for section in SECTIONS if section.name not in either or section.name in ids]
+    assert [name for name in ids if name in names] == names
     assert len(ids) == len(set(ids))
     links = [attributes["href"].removeprefix("#") for attributes in parsed.all("a")]
-    assert set(links) <= set(ids)
+    assert links == ["conclusion", *names]
 
 
 def test_names_from_the_data_are_text_and_nothing_else(page):
     parsed = Parsed(page)
-    folder = Path(tree.__file__).parents[2] / "pkdot" / "reporting"
-    written = "".join((folder / name).read_text(encoding="utf-8") for name in ("head.html", "report.html"))
+    written = "".join(path.read_text(encoding="utf-8") for path in REPORTING.rglob("*.html"))
     allowed = set(re.findall(r"<([a-z0-9]+)", written))
     drawn = {"defs", "style", "g", "path", "use", "clippath", "rect", "text", "svg"}
     assert {tag for tag, _ in parsed.elements} <= allowed | drawn
@@ -115,7 +126,7 @@ def test_times_show_in_their_own_section_only(copy):
     after = tree.report("tiny", tree.tiny(copy), Path("elsewhere")).read_text(encoding="utf-8")
 
     def outside(text):
-        start = text.index('<section id="cost">')
+        start = text.index('<section id="costs">')
         return text[:start] + text[text.index("</section>", start) :]
 
     assert "2.0 h" in after
@@ -139,7 +150,7 @@ def test_methods_above_the_upper_bound_are_named(copy, better, metric):
     of = [row for row in summary["rows"] if row["metric"] == "accuracy"]
     rows = [{**row, "metric": metric, "mean": better * means.get(row["method"], 0.6)} for row in of]
     write_json(path, {**summary, "primary_metric": metric, "rows": [*rows, *summary["rows"]]})
-    found = contest(Results(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)), None)
+    found = CONTEST.content(Results(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)))
     assert {row["method"] for row in found["above"]} == {"modality_pulse", "kd"}
 
 

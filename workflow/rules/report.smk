@@ -2,11 +2,12 @@
 
 from pkdot.files import sha256
 
-# How the pages look is no module. A hash and not an input, so that results may be moved to another checkout.
+# Templates and styles are no modules. Their hashes are parameters and not inputs, so that results may be moved to
+# another checkout.
 LOOKS = [
     sha256(path)
     for kind in ("html", "css")
-    for path in sorted(Path(workflow.basedir, "pkdot", "reporting").glob(f"*.{kind}"))
+    for path in sorted(Path(workflow.basedir, "pkdot", "reporting").rglob(f"*.{kind}"))
 ]
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+from typing import Any
+
 import numpy as np
+from markupsafe import Markup
 
-from pkdot.reporting import figures, plotting
+from pkdot.data import Features
+from pkdot.reporting.formatting import short
+from pkdot.reporting.plotting import BASELINE, STUDENT, THIRD, UPPER_BOUND, WIDTH, canvas, coloured, picture, svg
 from pkdot.reporting.results import Results
+from pkdot.reporting.section import Section
 
-COLUMNS = 8
-FRAMES = 8
+COLUMNS = 8  # samples of a class that are shown
+FRAMES = 8  # of one sample
 
 
-def modalities(results: Results) -> list[dict]:
-    """One entry a modality: its role, shape, coverage, and some samples of it."""
+def content(results: Results) -> dict[str, Any]:
+    """Return role, shape, coverage and some samples of each modality."""
     shown = _shown(results)
-    return [_modality(results, name, shown) for name in results.experiment.modalities]
+    return {"rows": [_modality(results, name, shown) for name in results.experiment.modalities]}
 
 
-def _modality(results: Results, name: str, shown: list[tuple[str, np.ndarray]]) -> dict:
+def _modality(results: Results, name: str, shown: list[tuple[str, np.ndarray]]) -> dict[str, Any]:
     arrays, index = results.arrays(name), results.index(name)
     chosen = results.experiment.modalities[name]
     entry = {
@@ -38,12 +45,12 @@ def _modality(results: Results, name: str, shown: list[tuple[str, np.ndarray]]) 
         return entry | _sheet(results, arrays, rows)
     firsts = [(title, arrays[candidates[:1]][0]) for title, candidates in rows[:COLUMNS]]
     if len(arrays.shape) == 2:
-        return entry | {"signals": figures.signals(firsts, f"{name} of one sample of each class")}
+        return entry | {"signals": _signals(firsts, f"{name} of one sample of each class")}
     return entry | {"spectrograms": [_spectrogram(title, array) for title, array in firsts]}
 
 
 def _shown(results: Results) -> list[tuple[str, np.ndarray]]:
-    """For each class (or, without classes, for all samples) rows of the test part, one a subject."""
+    """Return rows of the test part for each class (or for all samples): first one of each subject, then the rest."""
     table = results.samples.table
     test = results.samples.rows(results.splits["folds"][0]["test"], results.splits["unit"])
     name, classes = next(iter(results.samples.about["targets"].items()))
@@ -59,8 +66,8 @@ def _shown(results: Results) -> list[tuple[str, np.ndarray]]:
     return shown
 
 
-def _sheet(results: Results, arrays, rows: list[tuple[str, np.ndarray]]) -> dict:
-    """A row of middle frames for each class, and one sample through time."""
+def _sheet(results: Results, arrays: Features, rows: list[tuple[str, np.ndarray]]) -> dict[str, Any]:
+    """Return a row of middle frames for each class, and one sample through time."""
     middle = arrays.shape[0] // 2
     sheet = []
     for title, candidates in rows[:8]:
@@ -80,15 +87,35 @@ def _sheet(results: Results, arrays, rows: list[tuple[str, np.ndarray]]) -> dict
 
 
 def _strip(tiles: list[np.ndarray], width: int) -> str:
-    """Pictures side by side, grey where there are fewer than ``width``."""
+    """Return pictures side by side, grey where there are fewer than ``width``."""
     height, side = tiles[0].shape[:2]
     strip = np.full((height, side * width, 3), 128, dtype=np.uint8)
     for number, tile in enumerate(tiles):
         strip[:, number * side : (number + 1) * side] = tile[..., :3]
-    return plotting.picture(strip, ".jpg")
+    return picture(strip, ".jpg")
 
 
-def _spectrogram(title: str, array: np.ndarray) -> dict:
+def _spectrogram(title: str, array: np.ndarray) -> dict[str, str]:
     plane = array.reshape(-1, array.shape[-1])[::-1]
     low, high = np.percentile(plane, [1, 99])
-    return {"title": title, "picture": plotting.picture(plotting.coloured(plane, float(low), float(high)))}
+    return {"title": title, "picture": picture(coloured(plane, float(low), float(high)))}
+
+
+def _signals(panels: list[tuple[str, np.ndarray]], label: str) -> Markup:
+    """Draw arrays of shape (channels, time) as lines, each under its title."""
+    columns = len(panels) if len(panels) <= 5 else 4
+    rows = -(-len(panels) // columns)
+    with canvas(WIDTH, 0.2 + 1.5 * rows) as figure:
+        grid = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
+        for axes in grid[len(panels) :]:
+            axes.remove()
+        for axes, (title, array) in zip(grid, panels, strict=False):
+            for channel, colour in zip(array, cycle((STUDENT, UPPER_BOUND, THIRD, BASELINE)), strict=False):
+                axes.plot(channel, color=colour, linewidth=0.9)
+            axes.set_title(short(title, 16), fontsize=9)
+            axes.set_xticks([])
+            axes.tick_params(labelsize=7)
+        return svg(figure, label)
+
+
+MODALITIES = Section("modalities", link="Modalities", title="Modalities", content=content)

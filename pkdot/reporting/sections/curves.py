@@ -1,0 +1,56 @@
+"""Learning curves of encoders, teacher, students and T-Net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from pkdot.reporting.formatting import short
+from pkdot.reporting.plotting import STUDENT, THIRD, WIDTH, canvas, svg
+from pkdot.reporting.results import Results
+from pkdot.reporting.section import Section
+
+COLUMNS = 4
+
+Panel = tuple[str, np.ndarray, np.ndarray]  # title, losses and scores; shape (folds, evaluations)
+
+
+def content(results: Results) -> dict[str, Any]:
+    """Return a figure for every four encoders, and one of teacher, students and T-Net."""
+    encoders: list[Panel] = [
+        (f"encoder: {name}", *(results.encoder_curves(name, column) for column in ("loss", "score")))
+        for name in results.experiment.modalities
+    ]
+    groups = [encoders[start : start + COLUMNS] for start in range(0, len(encoders), COLUMNS)]
+    figures = [{"title": "Encoders", "figure": _figure(group, results.score)} for group in groups]
+    names = list(dict.fromkeys([*results.shown, "tnet"]))
+    panels: list[Panel] = [
+        ("T-Net" if name == "tnet" else name, *(results.curves(name, column) for column in ("loss", "score")))
+        for name in names
+    ]
+    title = "Teacher, students and T-Net (its score is explained variance)"
+    return {"figures": [*figures, {"title": title, "figure": _figure(panels, results.score)}]}
+
+
+def _figure(panels: list[Panel], score: str) -> Markup:
+    """Draw training loss and validation score against the epoch, a line a fold."""
+    with canvas(WIDTH, 3.6) as figure:
+        grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")
+        for column, (title, losses, scores) in enumerate(panels):
+            for axes, table, colour in ((grid[0, column], losses, THIRD), (grid[1, column], scores, STUDENT)):
+                epochs = np.arange(1, table.shape[1] + 1)
+                axes.plot(epochs, table.T, color=colour, linewidth=0.9, alpha=0.4)
+                axes.plot(epochs, np.nanmean(table, axis=0), color=colour, linewidth=2)
+                axes.grid(axis="y")
+                axes.tick_params(labelsize=8)
+                axes.xaxis.get_major_locator().set_params(integer=True)
+            grid[0, column].set_title(short(title, 22))
+            grid[1, column].set_xlabel("epoch")
+        grid[0, 0].set_ylabel("training loss")
+        grid[1, 0].set_ylabel(score)
+        return svg(figure, f"training loss and {score} against the epoch: {', '.join(panel[0] for panel in panels)}")
+
+
+CURVES = Section("curves", link="Training", title="Training", content=content)
