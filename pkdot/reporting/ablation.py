@@ -16,8 +16,6 @@ from pkdot.provenance import chain, job
 from pkdot.reporting.formatting import percent
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from pkdot.config import Experiment
 
 LEAKING = "clips_as_released"
@@ -79,7 +77,7 @@ def _change(variant: dict[str, Any]) -> str:
     return f"{name}: {said}" if said else name
 
 
-def _figure(rows: list[dict], metric: str) -> Markup:
+def _figure(rows: list[dict], metric: str) -> str:
     """Each variant's mean with its interval; dashed lines mark baseline and upper bound."""
     from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
     from pkdot.reporting.plotting import ROWS_WIDTH, STUDENT, canvas, svg

@@ -6,8 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 if TYPE_CHECKING:
     from jinja2 import Environment
 
@@ -27,7 +25,7 @@ _FILTERS = (
 _MACROS = ("name_of", "wide", "plot")
 
 
-def render(template: str, values: dict[str, Any]) -> Markup:
+def render(template: str, values: dict[str, Any]) -> str:
     """Fill a template.
 
     Parameters
@@ -37,7 +35,7 @@ def render(template: str, values: dict[str, Any]) -> Markup:
     values : dict
         What the template uses. A name that it uses and that is missing here is an error.
     """
-    return Markup(_environment().get_template(template).render(values))
+    return _environment().get_template(template).render(values)
 
 
 @cache
@@ -58,6 +56,5 @@ def _environment() -> Environment:
     environment.filters |= {name: getattr(formatting, name) for name in _FILTERS} | {"label_of": label_of}
     shared = environment.get_template("macros.html").module
     environment.globals |= {name: getattr(shared, name) for name in _MACROS}
-    style = (HERE / "style.css").read_text(encoding="utf-8")
-    environment.globals["style"] = Markup(style)
+    environment.globals["style"] = (HERE / "style.css").read_text(encoding="utf-8")
     return environment

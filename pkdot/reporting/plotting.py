@@ -7,11 +7,11 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.evaluation.evaluate import UPPER_BOUND as TEACHER
 from pkdot.reporting.formatting import short
@@ -40,7 +40,7 @@ _VARIABLES = {
 
 SMALLEST, LARGEST = 0.7, 1.3  # pixels a point: where the page is narrower than a figure, it scrolls
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name from the data may hold a dollar sign
     "font.family": "DejaVu Sans",
@@ -91,7 +91,7 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def svg(figure: Figure, label: str) -> Markup:
+def svg(figure: Figure, label: str) -> str:
     """Return a figure as inline SVG that a screen reader calls ``label``, while its canvas is open."""
     from matplotlib import rc_context
 
@@ -108,11 +108,12 @@ def svg(figure: Figure, label: str) -> Markup:
     text = re.sub(r' id="[A-Za-z][\w.]*_\d+"', "", text)  # figure_1, axes_1: the page holds many figures
     for colour, variable in _VARIABLES.items():
         text = text.replace(f": {colour}", f": var({variable})")
-    inside = text[text.index(">") + 1 :]
     width, height = (round(side * 72, 1) for side in figure.get_size_inches())
     sizes = f"min-width: {round(width * SMALLEST)}px; max-width: {round(width * LARGEST)}px"
-    opening = Markup('<svg viewBox="0 0 {} {}" style="{}" role="img" aria-label="{}">')
-    return opening.format(width, height, sizes, label) + Markup(inside)
+    return (
+        f'<svg viewBox="0 0 {width} {height}" style="{sizes}" role="img" aria-label="{escape(label)}">'
+        + text[text.index(">") + 1 :]
+    )
 
 
 def picture(pixels: np.ndarray, kind: str = ".png") -> str:

@@ -61,7 +61,7 @@ class Results:
         self.seeds = experiment.seeds
 
     def files(self) -> list[Path]:
-        """The files that the report reads, but for the arrays that it shows a few samples of."""
+        """Return the files that the report reads, except the arrays that it shows a few samples of."""
         names = ("manifest.parquet", "dataset.json", "splits.json", "ledger.csv")
         files = [self.processed / name for name in names]
         files += [self.folder / name for name in ("summary.json", "predictions.parquet")]
@@ -84,11 +84,11 @@ class Results:
         return files
 
     def encoder(self, fold: int, modality: str) -> Path:
-        """Folder of an encoder."""
+        """Return the folder of an encoder."""
         return self.folder / "encoders" / f"fold_{fold}" / modality
 
     def trained(self, fold: int, seed: int, name: str) -> Path:
-        """Folder of a student, a teacher or T-Net."""
+        """Return the folder of a student, a teacher or T-Net."""
         stage = "students" if name in self.methods else "teachers"
         return self.folder / stage / f"fold_{fold}" / f"seed_{seed}" / name
 
@@ -187,16 +187,16 @@ class Results:
         return scorers
 
     def by_subject(self, method: str) -> np.ndarray:
-        """The primary metric of each subject alone, mean over seeds, shape (subjects,)."""
+        """Return the primary metric of each subject alone, mean over seeds, shape (subjects,)."""
         return np.mean([scorer.by_subject()[self.primary] for scorer in self._scorers[method]], axis=0)
 
     def confusion(self, method: str) -> np.ndarray:
-        """Share of each true class (row) that was called each class (column), mean over seeds."""
+        """Return the share of each true class (row) that was called each class (column), mean over seeds."""
         counts = np.sum([scorer.confusion() for scorer in self._scorers[method]], axis=0)
         return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
 
     def row(self, method: str, metric: str | None = None) -> dict:
-        """Row of the summary of a method; the primary metric by default."""
+        """Return the row of the summary of a method; the primary metric by default."""
         metric = metric or self.primary
         return next(row for row in self.summary["rows"] if (row["method"], row["metric"]) == (method, metric))
 
@@ -223,36 +223,36 @@ class Results:
         return [read_json(self.folder / f"teachers/fold_{fold}/teachers.json") for fold in self.folds]
 
     def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
-        """Scores of a modality's encoders on either part, one a fold."""
+        """Return the scores of a modality's encoders on either part, one a fold."""
         read = [read_json(self.encoder(fold, modality) / "metrics.json") for fold in self.folds]
         return {part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")}
 
     def encoder_curves(self, modality: str, column: str) -> np.ndarray:
-        """A column of the training histories of a modality's encoders, shape (folds, epochs)."""
+        """Return a column of the training histories of a modality's encoders, shape (folds, epochs)."""
         return _curves([self.encoder(fold, modality) / "history.csv" for fold in self.folds], column)
 
     def curves(self, name: str, column: str) -> np.ndarray:
-        """A column of the histories of one network, mean over seeds, shape (folds, epochs)."""
+        """Return a column of the histories of one network, mean over seeds, shape (folds, epochs)."""
         folders = [[self.trained(fold, seed, name) for seed in self.seeds] for fold in self.folds]
         runs = [_curves([folder / "history.csv" for folder in seeds], column) for seeds in folders]
         return _stacked([np.nanmean(run, axis=0) for run in runs])
 
     def index(self, modality: str) -> pd.DataFrame:
-        """Which samples have an array of a modality, and how much of it was measured."""
+        """Return which samples have an array of a modality, and how much of it was measured."""
         return pd.read_parquet(self.processed / modality / "index.parquet")
 
     def arrays(self, modality: str) -> Features:
-        """Arrays of a modality."""
+        """Return the arrays of a modality."""
         return Features(self.processed / modality, self.samples)
 
     def teacher_features(self, fold: int, seed: int) -> np.ndarray:
-        """The teacher's fused features of all samples, mean over rows, shape (samples, D)."""
+        """Return the teacher's fused features of all samples, mean over rows, shape (samples, D)."""
         path = self.trained(fold, seed, UPPER_BOUND) / "outputs.npy"
         outputs = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
 
     def student_features(self, fold: int, seed: int, method: str) -> tuple[np.ndarray, np.ndarray]:
-        """Manifest rows of the fold's test part, and a student's fused features of them, shape (rows, D)."""
+        """Return the manifest rows of the fold's test part, and a student's fused features of them, shape (rows, D)."""
         from safetensors.numpy import load_file
 
         held = load_file(self.trained(fold, seed, method) / "features.safetensors")
@@ -264,7 +264,7 @@ def _curves(paths: list[Path], column: str) -> np.ndarray:
 
 
 def _stacked(curves: list[np.ndarray]) -> np.ndarray:
-    """Curves of one table; NaN behind the end of shorter ones."""
+    """Return curves as rows of one table; NaN behind the end of shorter ones."""
     table = np.full((len(curves), max(map(len, curves))), np.nan)
     for row, curve in zip(table, curves, strict=True):
         row[: len(curve)] = curve

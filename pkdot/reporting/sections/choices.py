@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.reporting.formatting import options
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, name_rows, svg
@@ -33,7 +32,7 @@ def _candidates(results: Results, method: str) -> dict[str, Any]:
     return {"method": method, "rows": rows, "spread": float(np.ptp(means))}
 
 
-def _figure(results: Results) -> Markup:
+def _figure(results: Results) -> str:
     """Draw the validation score of every candidate, mean over folds."""
     with canvas(ROWS_WIDTH, 0.9 + 0.34 * len(results.methods)) as figure:
         axes = figure.add_subplot()

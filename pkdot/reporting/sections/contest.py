@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from markupsafe import Markup
-
 from pkdot.evaluation.evaluate import UPPER_BOUND
 from pkdot.evaluation.metrics import label_of, metric_names
 from pkdot.reporting.conclusion import warnings_of_the_test
@@ -35,7 +33,7 @@ def content(results: Results) -> dict[str, Any]:
     }
 
 
-def levels(results: Results) -> Markup:
+def levels(results: Results) -> str:
     """Draw every method's primary metric with its interval, between baseline and upper bound."""
     rows = [results.row(method) for method in results.everyone]
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:

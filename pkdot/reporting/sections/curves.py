@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.reporting.formatting import short
 from pkdot.reporting.plotting import STUDENT, THIRD, WIDTH, canvas, svg
@@ -20,21 +19,20 @@ Panel = tuple[str, np.ndarray, np.ndarray]  # title, losses and scores; shape (f
 def content(results: Results) -> dict[str, Any]:
     """Return a figure for every four encoders, and one of teacher, students and T-Net."""
     encoders: list[Panel] = [
-        (f"encoder: {name}", *(results.encoder_curves(name, column) for column in ("loss", "score")))
+        (f"encoder: {name}", results.encoder_curves(name, "loss"), results.encoder_curves(name, "score"))
         for name in results.experiment.modalities
     ]
     groups = [encoders[start : start + COLUMNS] for start in range(0, len(encoders), COLUMNS)]
     figures = [{"title": "Encoders", "figure": _figure(group, results.score)} for group in groups]
-    names = list(dict.fromkeys([*results.shown, "tnet"]))
+    titles = {name: name for name in results.shown} | {"tnet": "T-Net"}
     panels: list[Panel] = [
-        ("T-Net" if name == "tnet" else name, *(results.curves(name, column) for column in ("loss", "score")))
-        for name in names
+        (title, results.curves(name, "loss"), results.curves(name, "score")) for name, title in titles.items()
     ]
     title = "Teacher, students and T-Net (its score is explained variance)"
     return {"figures": [*figures, {"title": title, "figure": _figure(panels, results.score)}]}
 
 
-def _figure(panels: list[Panel], score: str) -> Markup:
+def _figure(panels: list[Panel], score: str) -> str:
     """Draw training loss and validation score against the epoch, a line a fold."""
     with canvas(WIDTH, 3.6) as figure:
         grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")

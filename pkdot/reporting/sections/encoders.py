@@ -18,9 +18,8 @@ def content(results: Results) -> dict[str, Any]:
 
 
 def _row(results: Results, modality: str) -> dict[str, Any]:
-    classes = results.samples.classes
-    ordinal = results.experiment.task.kind == "ordinal" and classes is not None
-    limit = GAP * (len(classes) - 1) if ordinal else GAP
+    classes = results.samples.classes or []
+    limit = GAP * (len(classes) - 1) if results.experiment.task.kind == "ordinal" else GAP
     scores = results.encoder_scores(modality)
     train, validation = (float(scores[part].mean()) for part in ("train", "validation"))
     return {"modality": modality, "train": train, "validation": validation, "wide": train - validation > limit}

@@ -6,7 +6,6 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.data import Features
 from pkdot.reporting.formatting import short
@@ -101,7 +100,7 @@ def _spectrogram(title: str, array: np.ndarray) -> dict[str, str]:
     return {"title": title, "picture": picture(coloured(plane, float(low), float(high)))}
 
 
-def _signals(panels: list[tuple[str, np.ndarray]], label: str) -> Markup:
+def _signals(panels: list[tuple[str, np.ndarray]], label: str) -> str:
     """Draw arrays of shape (channels, time) as lines, each under its title."""
     columns = len(panels) if len(panels) <= 5 else 4
     rows = -(-len(panels) // columns)

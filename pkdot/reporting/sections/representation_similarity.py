@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.evaluation.evaluate import UPPER_BOUND
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, coloured, name_rows, picture, svg
@@ -60,7 +59,7 @@ def content(results: Results) -> dict[str, Any]:
     }
 
 
-def _figure(results: Results, agreements: dict[str, np.ndarray]) -> Markup:
+def _figure(results: Results, agreements: dict[str, np.ndarray]) -> str:
     """Draw the agreement of every student with its teacher, a dot a fold and seed."""
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(agreements)) as figure:
         axes = figure.add_subplot()
@@ -83,7 +82,7 @@ def _agreements(results: Results, method: str) -> np.ndarray:
             both = np.flatnonzero(~np.isnan(teacher).any(axis=1))
             both = both[:: max(1, -(-len(both) // COMPARED))]
             values.append(agreement(similarity(teacher[both]), similarity(student[both])))
-    return np.array([value for value in values if value == value])
+    return np.array([value for value in values if not np.isnan(value)])
 
 
 def _features(results: Results, fold: int, seed: int, name: str, order: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
 from pkdot.evaluation.metrics import label_of
 from pkdot.reporting.formatting import short
@@ -35,7 +34,7 @@ def counts(gain: np.ndarray) -> dict[str, int]:
     return {kind: int(those.sum()) for kind, those in kinds.items()}
 
 
-def differences(results: Results) -> Markup:
+def differences(results: Results) -> str:
     """Draw each subject's difference to the baseline, a dot a subject, for every method."""
     methods = [method for method in results.everyone if method != results.baseline]
     baseline = results.by_subject(results.baseline)
@@ -56,7 +55,7 @@ def differences(results: Results) -> Markup:
         return svg(figure, "difference of every subject to the baseline, for every method")
 
 
-def bars(results: Results, method: str) -> Markup:
+def bars(results: Results, method: str) -> str:
     """Draw a method's difference to the baseline, a bar a subject in order of size."""
     values = results.by_subject(method) - results.by_subject(results.baseline)
     defined = np.flatnonzero(~np.isnan(values))

@@ -13,7 +13,7 @@ from pkdot.reporting.section import Section
 def content(results: Results) -> dict[str, Any]:
     """Return the quality of T-Net on each part, over folds and seeds."""
     runs = [metrics for fold in results.teachers_by_fold for metrics in fold["tnet"].values()]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for part in ("train", "validation", "test"):
         explained, cosine = (np.array([run[part][key] for run in runs]) for key in ("explained_variance", "cosine"))
         rows.append({"part": part, "explained": _spread(explained), "cosine": _spread(cosine)})

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
 from pkdot.reporting.formatting import short
 from pkdot.reporting.plotting import BASELINE, STUDENT, WIDTH, canvas, svg
 from pkdot.reporting.results import Results
@@ -35,7 +33,7 @@ def content(results: Results) -> dict[str, Any] | None:
     return {"method": method, "figure": _figure(panels)}
 
 
-def _figure(panels: list[tuple[str, pd.DataFrame]]) -> Markup:
+def _figure(panels: list[tuple[str, pd.DataFrame]]) -> str:
     """Draw tables with the columns frame, target and prediction, each under its title."""
     with canvas(WIDTH, 1.5 * len(panels) + 0.3) as figure:
         grid = figure.subplots(len(panels), 1, squeeze=False, sharey=True)[:, 0]
