@@ -17,6 +17,7 @@ from pkdot import jobs
 from pkdot.config import load
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
+from pkdot.layout import ABLATION, ROOTS, Layout
 from pkdot.simulation.base import register as preparations
 
 # Jobs call this checkout and this interpreter, whatever else is installed.
@@ -25,12 +26,8 @@ shell.prefix(
     f'pkdot() (exec {quote(sys.executable)} -m pkdot "$@"); '
 )
 
-DATA = "data/processed/{experiment}"
-RESULTS = "results/{experiment}"
+FILES = Layout.of("{experiment}")  # patterns of all that an experiment writes
 LOGS = "logs/{experiment}"
-ENCODERS = f"{RESULTS}/encoders/fold_{{fold}}"
-TEACHERS = f"{RESULTS}/teachers/fold_{{fold}}"
-STUDENTS = f"{RESULTS}/students/fold_{{fold}}"
 
 
 wildcard_constraints:
@@ -45,8 +42,8 @@ wildcard_constraints:
 rule biovid:
     """The default: what a bare `snakemake` makes."""
     input:
-        "results/biovid/report.html",
-        "results/biovid/tracking.json",
+        Layout.of("biovid").report,
+        Layout.of("biovid").tracking,
 
 
 include: "workflow/rules/common.smk"

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import write_text
+from pkdot.layout import INGEST_LEDGER, MANIFEST, RESULTS, SIMULATED, SUMMARY, Layout
 from pkdot.params import sentences
 from pkdot.stages import STAGES
 
@@ -110,9 +111,9 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     from pkdot.splits import make_splits
 
     ingest(scratch, jobs.ingest(experiment))
-    manifest = scratch / "manifest.parquet"
+    manifest = scratch / MANIFEST
     about = Samples.load(manifest).about
-    entries = Ledger.read([scratch / "ingest.ledger.csv"]).entries
+    entries = Ledger.read([scratch / INGEST_LEDGER]).entries
     for name in experiment.modalities:
         entries += first_problems(manifest, jobs.features(experiment, name, 0))
     problems = [f"{entry.sample_id}: {entry.problem} ({entry.action})" for entry in entries]
@@ -132,7 +133,7 @@ def _simulate(options: argparse.Namespace) -> None:
         params = PrepareParams(preparation={"name": options.dataset, "options": values})
     except ValidationError as error:
         raise ConfigError(sentences("simulate", error, PrepareParams)) from error
-    out = options.out or Path("data/simulated") / options.dataset
+    out = options.out or SIMULATED / options.dataset
     prepare(out, params, options.workers)
     print(out)
 
@@ -180,7 +181,7 @@ def _track(options: argparse.Namespace) -> None:
     from pkdot.config import load
     from pkdot.tracking import sync
 
-    finished = sorted(path.parent.name for path in Path("results").glob("*/summary.json"))
+    finished = sorted(path.parent.name for path in RESULTS.glob(f"*/{SUMMARY}"))
     for name in options.experiments or finished:
-        runs = sync(Path("results", name), jobs.mirror(load(Path(f"config/{name}.yaml")), name), anew=options.resync)
+        runs = sync(Layout.of(name).results, jobs.mirror(load(Path(f"config/{name}.yaml")), name), anew=options.resync)
         print(f"{name}: {runs} runs in MLflow")

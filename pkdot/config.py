@@ -18,10 +18,11 @@ from pkdot.distillation.base import MethodChoice, check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import BASELINE, EvaluationParams, teachers_of
+from pkdot.evaluation.evaluate import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
+from pkdot.layout import BASELINE, PACKAGED, SIMULATED, TNET, fold_name, teachers_of
 from pkdot.params import Params, canonical, sentences
 from pkdot.registry import choices_of
 from pkdot.simulation.base import PreparationChoice
@@ -29,7 +30,7 @@ from pkdot.splits import SplitParams
 from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
-PREPARED = ("data/simulated/", "data/packaged/")  # roots that the project makes itself
+PREPARED = (f"{SIMULATED}/", f"{PACKAGED}/")  # roots that the project makes itself
 IDENTIFIER = r"[a-z][a-z0-9_]*"
 
 
@@ -203,7 +204,7 @@ class Experiment(Params):
         if fold >= self.splits.fold_count:
             raise ConfigError(f"there is no fold {fold}; there are {self.splits.fold_count}, the first is fold_0")
         plain = self.plain()
-        changes = plain.pop("overrides").get(f"fold_{fold}")
+        changes = plain.pop("overrides").get(fold_name(fold))
         return _from_json(canonical(_merge(plain, changes))) if changes else self
 
 
@@ -315,7 +316,7 @@ def _check_plugins(path: Path | str, experiment: Experiment) -> None:
 
 def _check_names(path: Path | str, experiment: Experiment) -> None:
     """Refuse a name that two trainings would share: results are told apart by it."""
-    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {"tnet": "T-Net"}
+    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {TNET: "T-Net"}
     for method in experiment.students.methods:
         if method.name in taken:
             raise ConfigError(f"{path}: '{method.name}' is a method and {taken[method.name]}; rename the modality.")

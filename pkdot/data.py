@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pkdot.files import open_array, read_json
+from pkdot.layout import ABOUT, INDEX
 from pkdot.provenance import verified
 
 
@@ -23,7 +24,7 @@ class Samples:
     @classmethod
     def load(cls, manifest: Path) -> Samples:
         """Read a manifest and the dataset.json beside it, both checked against their record."""
-        about = manifest.with_name("dataset.json")
+        about = manifest.with_name(ABOUT)
         for path in (manifest, about):
             verified(path)
         return cls(pd.read_parquet(manifest), read_json(about))
@@ -51,8 +52,8 @@ class Features:
     """
 
     def __init__(self, folder: Path, samples: Samples):
-        verified(folder / "index.parquet")
-        index = pd.read_parquet(folder / "index.parquet").set_index("sample_id").loc[samples.table["sample_id"]]
+        verified(folder / INDEX)
+        index = pd.read_parquet(folder / INDEX).set_index("sample_id").loc[samples.table["sample_id"]]
         self.valid = index["valid"].to_numpy(dtype=bool)
         self._row = index["row"].to_numpy()
         self._shard, names = pd.factorize(index["shard"])
@@ -74,5 +75,5 @@ class Features:
 
 def feature_files(folder: Path) -> list[Path]:
     """The index of a modality and its arrays, for the record of a job that reads them."""
-    names = pd.read_parquet(folder / "index.parquet", columns=["shard"])["shard"].unique()
-    return [folder / "index.parquet", *(folder / f"{name}.npy" for name in sorted(names))]
+    names = pd.read_parquet(folder / INDEX, columns=["shard"])["shard"].unique()
+    return [folder / INDEX, *(folder / f"{name}.npy" for name in sorted(names))]

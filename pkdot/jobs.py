@@ -8,9 +8,10 @@ from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import BASELINE, FoldParams, SummaryParams, teachers_of
+from pkdot.evaluation.evaluate import FoldParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
+from pkdot.layout import BASELINE, teachers_of
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.reporting.ablation import AblationParams

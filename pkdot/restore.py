@@ -14,15 +14,14 @@ from pathlib import Path
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
+from pkdot.layout import ROOTS
 from pkdot.lock import quiet
 from pkdot.params import canonical
-
-ROOTS = ("data/packaged", "data/simulated", "data/processed", "results")
 
 
 def records() -> dict[str, int]:
     """All records of the working folder -> time of modification in nanoseconds."""
-    found = [path for root in ROOTS for path in Path(root).rglob("*run.json")]
+    found = [path for root in ROOTS for path in root.rglob("*run.json")]
     return {str(path): path.stat().st_mtime_ns for path in found}
 
 

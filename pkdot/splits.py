@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from pkdot.data import Samples
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import write_json
+from pkdot.layout import SPLITS
 from pkdot.params import Params
 from pkdot.provenance import job
 
@@ -71,7 +72,7 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
     _check(folds, samples, "sample" if by_clip else "subject", manifest)
     with job(__name__, out, params, inputs=[manifest], record="splits") as scratch:
         write_json(
-            scratch / "splits.json",
+            scratch / SPLITS,
             {
                 "scheme": params.scheme,
                 "seed": params.seed,

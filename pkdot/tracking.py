@@ -22,8 +22,20 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from pkdot.errors import PkdotError
-from pkdot.evaluation.evaluate import UPPER_BOUND, teachers_of
 from pkdot.files import read_json, sha256, write_json
+from pkdot.layout import (
+    HISTORY,
+    METRICS,
+    METRICS_TABLE,
+    REPORT,
+    SUMMARY,
+    TNET,
+    TRACKING,
+    UPPER_BOUND,
+    Layout,
+    teachers_of,
+    trained,
+)
 from pkdot.params import Params, canonical
 from pkdot.provenance import job
 
@@ -32,7 +44,7 @@ if TYPE_CHECKING:
 
 KEY, DIGEST, PARENT = "pkdot.key", "pkdot.digest", "mlflow.parentRunId"
 WHOLE = "experiment"  # the key of the parent run; that of a child is its folder
-ARTIFACTS = ("report.html", "summary.json", "metrics.csv")
+ARTIFACTS = (REPORT, SUMMARY, METRICS_TABLE)
 SETTINGS = {  # no telemetry, no chatter, and no minutes of patience with a server that is down
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -63,7 +75,7 @@ def mirror(results: Path, out: Path, params: MirrorParams) -> None:
         except PkdotError as error:
             outcome["problem"] = str(error)
             print(f"warning: {error}", file=sys.stderr)
-        write_json(scratch / "tracking.json", outcome)
+        write_json(scratch / TRACKING, outcome)
 
 
 def store() -> str:
@@ -115,13 +127,13 @@ def sync(results: Path, params: MirrorParams, anew: bool = False) -> int:
 
 def _trainings(results: Path, params: MirrorParams) -> Iterator[tuple[str, dict]]:
     """Yield the folder of each training that the configuration names, and its scores on the test part."""
-    teachers = {"tnet", *teachers_of(params.modalities)}
+    inside, teachers = Layout(Path(), Path()), {TNET, *teachers_of(params.modalities)}
     for fold in range(params.folds):
-        yield from ((f"encoders/fold_{fold}/{modality}", {}) for modality in params.modalities)
-        tested = read_json(results / "folds" / f"fold_{fold}.json")["methods"]
-        for method, by_seed in {**tested, "tnet": {seed: {} for seed in tested[UPPER_BOUND]}}.items():
-            stage = "teachers" if method in teachers else "students"
-            yield from ((f"{stage}/fold_{fold}/seed_{seed}/{method}", scores) for seed, scores in by_seed.items())
+        yield from ((str(inside.encoder(fold, modality)), {}) for modality in params.modalities)
+        tested = read_json(results / inside.fold(fold))["methods"]
+        for method, by_seed in {**tested, TNET: {seed: {} for seed in tested[UPPER_BOUND]}}.items():
+            folder = inside.teachers(fold) if method in teachers else inside.students(fold)
+            yield from ((str(trained(folder, seed, method)), scores) for seed, scores in by_seed.items())
 
 
 def _digest(*contents: Any) -> str:
@@ -130,13 +142,13 @@ def _digest(*contents: Any) -> str:
 
 def _parent(results: Path, params: MirrorParams) -> dict[str, Any]:
     """Return what the run of the whole experiment holds."""
-    summary = read_json(results / "summary.json")
+    summary = read_json(results / SUMMARY)
     return {
         "params": _flat(params.configuration, "."),
         "metrics": [(f"{row['metric']}/{row['method']}", row["mean"], 0) for row in summary["rows"]],
         "tags": {"simulated": str(summary["simulated"]).lower(), "primary_metric": summary["primary_metric"]},
         "artifacts": [results / name for name in ARTIFACTS],
-        "start": (results / "summary.json").stat().st_mtime,
+        "start": (results / SUMMARY).stat().st_mtime,
         "seconds": 0,
     }
 
@@ -145,12 +157,12 @@ def _child(folder: Path, tested: dict) -> dict[str, Any]:
     """Return what the run of one training holds, read from its folder; a metric is (name, value, step)."""
     import pandas as pd
 
-    record, metrics = read_json(folder / "run.json"), read_json(folder / "metrics.json")
+    record, metrics = read_json(folder / "run.json"), read_json(folder / METRICS)
     if candidates := metrics.get("candidates"):
         best = max(candidates, key=lambda tried: (tried["score"], -tried["loss"]))
         metrics["validation"] = {"score": best["score"], "loss": best["loss"]}
     numbers = _flat({**metrics, "test": tested}, "/").items()
-    history = pd.read_csv(folder / "history.csv", index_col=0).stack()
+    history = pd.read_csv(folder / HISTORY, index_col=0).stack()
     place = dict(part.split("_") for part in folder.parts if re.fullmatch(r"(fold|seed)_\d+", part))
     about = {"method": folder.name, "seed": record["params"].get("seed"), **place}
     return {

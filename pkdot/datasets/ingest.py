@@ -9,6 +9,7 @@ from pydantic import Field
 from pkdot.datasets.base import DatasetChoice
 from pkdot.errors import DataError
 from pkdot.files import write_json
+from pkdot.layout import ABOUT, INGEST_LEDGER, MANIFEST
 from pkdot.ledger import Ledger
 from pkdot.markers import PACKAGED, SIMULATED
 from pkdot.params import Params
@@ -58,10 +59,10 @@ def ingest(out: Path, params: IngestParams) -> None:
                 manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
     markers = [root / name for name in (SIMULATED, PACKAGED) if (root / name).is_file()]
     with job(__name__, out, params, inputs=markers, record="ingest") as scratch:
-        manifest.to_parquet(scratch / "manifest.parquet", index=False)
-        ledger.write(scratch / "ingest.ledger.csv")
+        manifest.to_parquet(scratch / MANIFEST, index=False)
+        ledger.write(scratch / INGEST_LEDGER)
         write_json(
-            scratch / "dataset.json",
+            scratch / ABOUT,
             {
                 "title": dataset.title,
                 "simulated": (root / SIMULATED).is_file(),

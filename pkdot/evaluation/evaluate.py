@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,14 +11,23 @@ from pydantic import Field
 from pkdot.data import Samples
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
+from pkdot.layout import (
+    BASELINE,
+    MEANS,
+    METRICS_TABLE,
+    PREDICTIONS,
+    SUMMARY,
+    UPPER_BOUND,
+    fold_name,
+    teachers_of,
+    trained,
+)
 from pkdot.params import Params
 from pkdot.provenance import job
 from pkdot.tasks import TaskParams
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BASELINE, UPPER_BOUND = "student_only", "teacher"
 
 
 class FoldParams(Params):
@@ -59,7 +67,7 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, par
 
     samples = Samples.load(manifest)
     files = _prediction_files(teachers, students, params)
-    name = f"fold_{params.fold}"
+    name = fold_name(params.fold)
     with job(__name__, out, params, inputs=[manifest, *files.values()], record=name) as scratch:
         tables = []
         for (method, seed), path in files.items():
@@ -92,15 +100,10 @@ def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dic
     files = {}
     for seed in params.seeds:
         for method in params.methods:
-            files[method, seed] = students / f"seed_{seed}" / method / "predictions.parquet"
+            files[method, seed] = trained(students, seed, method) / PREDICTIONS
         for teacher in teachers_of(params.modalities):
-            files[teacher, seed] = teachers / f"seed_{seed}" / teacher / "predictions.parquet"
+            files[teacher, seed] = trained(teachers, seed, teacher) / PREDICTIONS
     return files
-
-
-def teachers_of(modalities: Iterable[str]) -> list[str]:
-    """Names of the joint teacher and of the teachers of single modalities."""
-    return [UPPER_BOUND, *(f"modality_{name}" for name in modalities)]
 
 
 def _number(value: float) -> float | None:
@@ -119,12 +122,12 @@ def summarise(manifest: Path, folds: list[Path], out: Path, params: SummaryParam
     tables = [path.with_name(f"{path.stem}.predictions.parquet") for path in folds]
     with job(__name__, out, params, inputs=[manifest, *folds, *tables], record="summary") as scratch:
         predictions = pd.concat([pd.read_parquet(path) for path in tables], ignore_index=True)
-        predictions.to_parquet(scratch / "predictions.parquet", index=False)
+        predictions.to_parquet(scratch / PREDICTIONS, index=False)
         metrics = _tidy([read_json(path) for path in folds])
-        metrics.to_csv(scratch / "metrics.csv", index=False, lineterminator="\n")
+        metrics.to_csv(scratch / METRICS_TABLE, index=False, lineterminator="\n")
         summary = _summary(predictions, metrics, samples, params)
-        write_json(scratch / "summary.json", summary)
-        write_json(scratch / "means.json", _means(summary["rows"]))
+        write_json(scratch / SUMMARY, summary)
+        write_json(scratch / MEANS, _means(summary["rows"]))
 
 
 def _means(rows: list[dict]) -> dict[str, dict[str, float]]:

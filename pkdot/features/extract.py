@@ -11,6 +11,7 @@ from pydantic import Field
 
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
+from pkdot.layout import INDEX, INDEX_LEDGER, LEDGER, shard_ledger, shard_name
 from pkdot.ledger import Entry, Ledger
 from pkdot.params import Params
 from pkdot.provenance import job
@@ -29,11 +30,6 @@ class IndexParams(Params):
     """Nothing to choose: the shards of one modality become one index."""
 
     modality: str = Field(description="name of the modality")
-
-
-def shard_name(shard: int) -> str:
-    """Stem of the files of a shard."""
-    return f"shard_{shard}"
 
 
 def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
@@ -68,7 +64,7 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
         index = pd.DataFrame(rows, columns=["sample_id", "shard", "row", "valid", "coverage"])
         index = index.astype({"row": int, "valid": bool, "coverage": float})  # also where the shard is empty
         index.to_parquet(scratch / f"{name}.parquet", index=False)
-        ledger.write(scratch / f"{name}.ledger.csv")
+        ledger.write(shard_ledger(scratch / f"{name}.npy"))
 
 
 def first_problems(manifest: Path, params: FeatureParams) -> list[Entry]:
@@ -114,11 +110,11 @@ def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extract
 
 def index_features(shards: list[Path], out: Path, params: IndexParams) -> None:
     """Write ``index.parquet`` and ``index.ledger.csv`` of a modality from those of its shards."""
-    ledgers = [path.with_name(f"{path.stem}.ledger.csv") for path in shards]
+    ledgers = [shard_ledger(path) for path in shards]
     with job(__name__, out, params, inputs=[*shards, *ledgers], record="index") as scratch:
         index = pd.concat([pd.read_parquet(path) for path in shards], ignore_index=True)
-        index.to_parquet(scratch / "index.parquet", index=False)
-        Ledger.read(ledgers).write(scratch / "index.ledger.csv")
+        index.to_parquet(scratch / INDEX, index=False)
+        Ledger.read(ledgers).write(scratch / INDEX_LEDGER)
 
 
 class LedgerParams(Params):
@@ -128,4 +124,4 @@ class LedgerParams(Params):
 def merge_ledgers(ledgers: list[Path], out: Path, params: LedgerParams) -> None:
     """Write ``ledger.csv``: what ingestion and every modality left out or masked."""
     with job(__name__, out, params, inputs=ledgers, record="ledger") as scratch:
-        Ledger.read(ledgers).write(scratch / "ledger.csv")
+        Ledger.read(ledgers).write(scratch / LEDGER)

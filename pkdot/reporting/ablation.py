@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
 from pkdot.evaluation.metrics import label_of
 from pkdot.files import read_json, write_text
+from pkdot.layout import ABLATION_PAGE, BASELINE, SPLITS, UPPER_BOUND
 from pkdot.params import Params
 from pkdot.provenance import chain, job
 from pkdot.reporting.formatting import percent
@@ -63,7 +63,7 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
             "leaks": _leaks(chain([summary])),
             "protocols": _protocols(protocols, metric),
         }
-        write_text(scratch / "ablation.html", render("ablation.html", context))
+        write_text(scratch / ABLATION_PAGE, render("ablation.html", context))
 
 
 def _change(variant: dict[str, Any]) -> str:
@@ -135,7 +135,7 @@ def _told(records: dict[Path, dict], methods: list[str]) -> dict[str, set[str]]:
         if stage == "evaluate" or params.get("label", methods[0]) not in methods:
             continue
         if stage == "splits":
-            told["share of the data in training"] = {_share(path.with_name("splits.json"))}
+            told["share of the data in training"] = {_share(path.with_name(SPLITS))}
         for option, value in _flat(params):
             own = params.get("label") if option.startswith("method.") else params.get("modality")
             told.setdefault(f"{stage}{f' of {own}' if own else ''}: {option}", set()).add(str(value))

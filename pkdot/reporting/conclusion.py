@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND
 from pkdot.evaluation.metrics import label_of, lower_is_better
+from pkdot.layout import BASELINE, UPPER_BOUND
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, plural, signed, subjects_of
 
 OWN = "pkdot"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pkdot.evaluation.evaluate import UPPER_BOUND as TEACHER
+from pkdot.layout import UPPER_BOUND as TEACHER
 from pkdot.reporting.formatting import short
 
 if TYPE_CHECKING:

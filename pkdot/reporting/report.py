@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pkdot.errors import DataError
 from pkdot.files import write_text
+from pkdot.layout import REPORT
 from pkdot.params import Params
 from pkdot.provenance import job
 
@@ -46,7 +47,7 @@ def write_report(processed: Path, results: Path, out: Path, params: ReportParams
         records = read.records
         _check_summary(read, params.experiment)
         check_configuration(read.experiment, params.experiment, records)
-        write_text(scratch / "report.html", _page(read, params.experiment))
+        write_text(scratch / REPORT, _page(read, params.experiment))
 
 
 def _check_summary(results: Results, experiment: str) -> None:
@@ -56,7 +57,7 @@ def _check_summary(results: Results, experiment: str) -> None:
     missing = [name for name in results.everyone if name not in summarised]
     if summary["experiment"] != experiment or missing:
         what = f"has no {missing[0]}" if missing else f"is of the experiment {summary['experiment']}"
-        raise DataError(f"{results.folder / 'summary.json'}: {what}. Delete it and run again.")
+        raise DataError(f"{results.layout.summary()}: {what}. Delete it and run again.")
 
 
 def _page(results: Results, experiment: str) -> str:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from pkdot.config import Experiment
 from pkdot.data import Features, Samples
-from pkdot.evaluation.evaluate import BASELINE, UPPER_BOUND, teachers_of
 from pkdot.evaluation.metrics import lower_is_better
 from pkdot.files import read_json
+from pkdot.layout import BASELINE, FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, Layout, teachers_of, trained
 from pkdot.ledger import Entry, Ledger
 from pkdot.provenance import chain
 from pkdot.reporting.conclusion import headline
@@ -51,7 +51,7 @@ class Results:
     """
 
     def __init__(self, processed: Path, folder: Path, experiment: Experiment) -> None:
-        self.processed, self.folder, self.experiment = processed, folder, experiment
+        self.layout, self.experiment = Layout(processed, folder), experiment
         named = [method.name for method in experiment.students.methods]
         self.baseline = BASELINE
         self.methods = sorted(named, key=lambda name: name != self.baseline)
@@ -62,35 +62,29 @@ class Results:
 
     def files(self) -> list[Path]:
         """Return the files that the report reads, except the arrays that it shows a few samples of."""
-        names = ("manifest.parquet", "dataset.json", "splits.json", "ledger.csv")
-        files = [self.processed / name for name in names]
-        files += [self.folder / name for name in ("summary.json", "predictions.parquet")]
+        at = self.layout
+        files = [at.manifest, at.about, at.splits, at.ledger, at.summary(), at.predictions()]
         for modality in self.experiment.modalities:
-            files.append(self.processed / modality / "index.parquet")
+            files.append(at.index(modality))
             folders = [self.encoder(fold, modality) for fold in self.folds]
-            files += [folder / name for folder in folders for name in ("metrics.json", "history.csv")]
+            files += [folder / name for folder in folders for name in (METRICS, HISTORY)]
         for fold in self.folds:
-            files += [
-                self.folder / f"folds/fold_{fold}.json",
-                self.folder / f"teachers/fold_{fold}/teachers.json",
-            ]
-            files += [self.folder / f"students/fold_{fold}/{method}.json" for method in self.methods]
+            files += [at.fold(fold), at.teachers_summary(fold)]
+            files += [at.choice(fold, method) for method in self.methods]
             for seed in self.seeds:
-                files += [
-                    self.trained(fold, seed, name) / "history.csv" for name in (*self.methods, UPPER_BOUND, "tnet")
-                ]
-                files += [self.trained(fold, seed, UPPER_BOUND) / "outputs.npy"]
-                files += [self.trained(fold, seed, method) / "features.safetensors" for method in self.methods]
+                files += [self.trained(fold, seed, name) / HISTORY for name in (*self.methods, UPPER_BOUND, TNET)]
+                files += [self.trained(fold, seed, UPPER_BOUND) / OUTPUTS]
+                files += [self.trained(fold, seed, method) / FEATURES for method in self.methods]
         return files
 
     def encoder(self, fold: int, modality: str) -> Path:
         """Return the folder of an encoder."""
-        return self.folder / "encoders" / f"fold_{fold}" / modality
+        return self.layout.encoder(fold, modality)
 
     def trained(self, fold: int, seed: int, name: str) -> Path:
         """Return the folder of a student, a teacher or T-Net."""
-        stage = "students" if name in self.methods else "teachers"
-        return self.folder / stage / f"fold_{fold}" / f"seed_{seed}" / name
+        folder = self.layout.students(fold) if name in self.methods else self.layout.teachers(fold)
+        return trained(folder, seed, name)
 
     @cached_property
     def records(self) -> dict[Path, dict]:
@@ -100,7 +94,7 @@ class Results:
     @cached_property
     def summary(self) -> dict:
         """summary.json."""
-        return read_json(self.folder / "summary.json")
+        return read_json(self.layout.summary())
 
     @property
     def primary(self) -> str:
@@ -148,27 +142,27 @@ class Results:
     @cached_property
     def samples(self) -> Samples:
         """The manifest."""
-        return Samples.load(self.processed / "manifest.parquet")
+        return Samples.load(self.layout.manifest)
 
     @cached_property
     def splits(self) -> dict:
         """splits.json."""
-        return read_json(self.processed / "splits.json")
+        return read_json(self.layout.splits)
 
     @cached_property
     def ledger(self) -> list[Entry]:
         """Entries of the ledger."""
-        return Ledger.read([self.processed / "ledger.csv"]).entries
+        return Ledger.read([self.layout.ledger]).entries
 
     @cached_property
     def scored(self) -> list[dict]:
         """Content of each fold_<k>.json."""
-        return [read_json(self.folder / f"folds/fold_{fold}.json") for fold in self.folds]
+        return [read_json(self.layout.fold(fold)) for fold in self.folds]
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """Test predictions of all methods, folds and seeds."""
-        return pd.read_parquet(self.folder / "predictions.parquet")
+        return pd.read_parquet(self.layout.predictions())
 
     @cached_property
     def subjects(self) -> list[str]:
@@ -203,7 +197,7 @@ class Results:
     @cached_property
     def choices(self) -> dict[str, list[dict]]:
         """A method -> what was chosen, and from what, in each fold."""
-        return {m: [read_json(self.folder / f"students/fold_{k}/{m}.json") for k in self.folds] for m in self.methods}
+        return {m: [read_json(self.layout.choice(k, m)) for k in self.folds] for m in self.methods}
 
     @cached_property
     def validation(self) -> dict[str, float]:
@@ -220,34 +214,34 @@ class Results:
     @cached_property
     def teachers_by_fold(self) -> list[dict]:
         """Content of each fold's teachers.json."""
-        return [read_json(self.folder / f"teachers/fold_{fold}/teachers.json") for fold in self.folds]
+        return [read_json(self.layout.teachers_summary(fold)) for fold in self.folds]
 
     def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
         """Return the scores of a modality's encoders on either part, one a fold."""
-        read = [read_json(self.encoder(fold, modality) / "metrics.json") for fold in self.folds]
+        read = [read_json(self.encoder(fold, modality) / METRICS) for fold in self.folds]
         return {part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")}
 
     def encoder_curves(self, modality: str, column: str) -> np.ndarray:
         """Return a column of the training histories of a modality's encoders, shape (folds, epochs)."""
-        return _curves([self.encoder(fold, modality) / "history.csv" for fold in self.folds], column)
+        return _curves([self.encoder(fold, modality) / HISTORY for fold in self.folds], column)
 
     def curves(self, name: str, column: str) -> np.ndarray:
         """Return a column of the histories of one network, mean over seeds, shape (folds, epochs)."""
         folders = [[self.trained(fold, seed, name) for seed in self.seeds] for fold in self.folds]
-        runs = [_curves([folder / "history.csv" for folder in seeds], column) for seeds in folders]
+        runs = [_curves([folder / HISTORY for folder in seeds], column) for seeds in folders]
         return _stacked([np.nanmean(run, axis=0) for run in runs])
 
     def index(self, modality: str) -> pd.DataFrame:
         """Return which samples have an array of a modality, and how much of it was measured."""
-        return pd.read_parquet(self.processed / modality / "index.parquet")
+        return pd.read_parquet(self.layout.index(modality))
 
     def arrays(self, modality: str) -> Features:
         """Return the arrays of a modality."""
-        return Features(self.processed / modality, self.samples)
+        return Features(self.layout.arrays(modality), self.samples)
 
     def teacher_features(self, fold: int, seed: int) -> np.ndarray:
         """Return the teacher's fused features of all samples, mean over rows, shape (samples, D)."""
-        path = self.trained(fold, seed, UPPER_BOUND) / "outputs.npy"
+        path = self.trained(fold, seed, UPPER_BOUND) / OUTPUTS
         outputs = np.load(path, mmap_mode="r", allow_pickle=False)
         return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
 
@@ -255,7 +249,7 @@ class Results:
         """Return the manifest rows of the fold's test part, and a student's fused features of them, shape (rows, D)."""
         from safetensors.numpy import load_file
 
-        held = load_file(self.trained(fold, seed, method) / "features.safetensors")
+        held = load_file(self.trained(fold, seed, method) / FEATURES)
         return held["rows"], held["features"].mean(axis=1)
 
 

@@ -11,6 +11,7 @@ from pkdot.data import Features, Samples, feature_files
 from pkdot.encoders.base import EncoderChoice, Standard
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
+from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
 from pkdot.tasks import Task, TaskParams
@@ -50,10 +51,10 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
         history = run.train(checkpoint)
         table = np.full((len(samples), params.tokens, params.dim), np.nan, dtype=np.float32)
         table[arrays.valid] = run.standardised(np.flatnonzero(arrays.valid))
-        np.save(scratch / "embeddings.npy", table, allow_pickle=False)
-        save_file(run.model.state_dict(), scratch / "weights.safetensors")
-        pd.DataFrame(history).to_csv(scratch / "history.csv", index=False)
-        write_json(scratch / "metrics.json", run.scores())
+        np.save(scratch / EMBEDDINGS, table, allow_pickle=False)
+        save_file(run.model.state_dict(), scratch / WEIGHTS)
+        pd.DataFrame(history).to_csv(scratch / HISTORY, index=False)
+        write_json(scratch / METRICS, run.scores())
 
 
 def _checkpoint(out: Path, key: str) -> Path:

@@ -12,6 +12,20 @@ from pkdot.distillation.base import MethodChoice
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
+from pkdot.layout import (
+    FEATURES,
+    HISTORY,
+    METRICS,
+    OUTPUTS,
+    PREDICTIONS,
+    TNET,
+    WEIGHTS,
+    choice_name,
+    seed_name,
+    teacher_of,
+    teachers_of,
+    trained,
+)
 from pkdot.params import Params
 from pkdot.provenance import job
 from pkdot.tasks import TaskParams
@@ -62,7 +76,7 @@ def train_students(
     with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
         fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
-        teacher = {seed: _TeacherOutputs(fold, teachers / f"seed_{seed}", params) for seed in params.seeds}
+        teacher = {seed: _TeacherOutputs(fold, teachers / seed_name(seed), params) for seed in params.seeds}
         cls, options = params.method.load()
         tried = []
         for candidate in cls.candidates(options, params.candidates):
@@ -75,16 +89,15 @@ def train_students(
             "candidates": [{"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried],
         }
         for run in tried[best][2]:
-            run.write(scratch / f"seed_{run.seed}" / params.label, choice)
-        write_json(scratch / f"{params.label}.json", choice)
+            run.write(trained(scratch, run.seed, params.label), choice)
+        write_json(scratch / choice_name(params.label), choice)
 
 
 def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
     """What a student reads of its teachers."""
-    names = ["teacher", *(f"modality_{name}" for name in (*params.prevalent, *params.privileged))]
-    files = [f"seed_{seed}/{name}/outputs.npy" for seed in params.seeds for name in names]
-    files += [f"seed_{seed}/tnet/weights.safetensors" for seed in params.seeds]
-    return [teachers / file for file in files]
+    names = teachers_of((*params.prevalent, *params.privileged))
+    files = [trained(teachers, seed, name) / OUTPUTS for seed in params.seeds for name in names]
+    return files + [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
 
 
 class _Run:
@@ -165,11 +178,11 @@ class _Run:
 
         folder.mkdir(parents=True)
         weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
-        prediction_table(self.fold, self._predict).to_parquet(folder / "predictions.parquet", index=False)
-        save_file(self._test_features(), folder / "features.safetensors")
-        pd.DataFrame(self.history).to_csv(folder / "history.csv", index=False)
-        write_json(folder / "metrics.json", {**choice, "parameters": sum(v.numel() for v in weights.values())})
+        save_file(weights, folder / WEIGHTS)
+        prediction_table(self.fold, self._predict).to_parquet(folder / PREDICTIONS, index=False)
+        save_file(self._test_features(), folder / FEATURES)
+        pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)
+        write_json(folder / METRICS, {**choice, "parameters": sum(v.numel() for v in weights.values())})
 
     def _test_features(self) -> dict[str, Tensor]:
         """Fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""
@@ -186,15 +199,15 @@ class _TeacherOutputs:
 
     def __init__(self, fold: Fold, folder: Path, params: StudentParams):
         self.fold = fold
-        self.tnet = folder / "tnet" / "weights.safetensors"
+        self.tnet = folder / TNET / WEIGHTS
         self.joint = self._read(folder / "teacher", params.dim)
         names = (*params.prevalent, *params.privileged)
-        self.modalities = {name: self._read(folder / f"modality_{name}", params.dim) for name in names}
+        self.modalities = {name: self._read(folder / teacher_of(name), params.dim) for name in names}
 
     def _read(self, folder: Path, dim: int):
         import torch
 
-        values = torch.from_numpy(np.load(folder / "outputs.npy", allow_pickle=False)).to(self.fold.device)
+        values = torch.from_numpy(np.load(folder / OUTPUTS, allow_pickle=False)).to(self.fold.device)
         return values[..., :dim], values[..., dim:]
 
     def outputs(self, index) -> Outputs:

@@ -12,6 +12,18 @@ from pydantic import Field
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
+from pkdot.layout import (
+    HISTORY,
+    METRICS,
+    OUTPUTS,
+    PREDICTIONS,
+    TEACHERS,
+    TNET,
+    UPPER_BOUND,
+    WEIGHTS,
+    teacher_of,
+    trained,
+)
 from pkdot.params import Params
 from pkdot.provenance import job
 from pkdot.tasks import TaskParams
@@ -58,10 +70,10 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
         fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
         metrics: dict[str, dict] = {}
         for seed in params.seeds:
-            for name, trained in _train(fold, params, seed):
-                _write(scratch / f"seed_{seed}" / name, trained)
-                metrics.setdefault(name, {})[seed] = trained.metrics
-        write_json(scratch / "teachers.json", metrics)
+            for name, network in _train(fold, params, seed):
+                _write(trained(scratch, seed, name), network)
+                metrics.setdefault(name, {})[seed] = network.metrics
+        write_json(scratch / TEACHERS, metrics)
 
 
 @dataclass
@@ -78,17 +90,17 @@ def _train(fold: Fold, params: TeacherParams, seed: int):
 
     widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
     inputs = {
-        "teacher": (
+        UPPER_BOUND: (
             (fold.prevalent, fold.privileged),
             Teacher,
             (*widths, params.dim, params.fusion, fold.task),
         )
     }
     for name, values in fold.modalities.items():
-        inputs[f"modality_{name}"] = ((values,), PrevalentStudent, (values.shape[-1], params.dim, fold.task))
+        inputs[teacher_of(name)] = ((values,), PrevalentStudent, (values.shape[-1], params.dim, fold.task))
     for purpose, (name, (tensors, cls, arguments)) in enumerate(inputs.items()):
         yield name, _train_classifier(fold, params, seed, purpose, tensors, lambda c=cls, a=arguments: c(*a))
-    yield "tnet", _train_tnet(fold, params, seed)
+    yield TNET, _train_tnet(fold, params, seed)
 
 
 def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int, tensors, build) -> _Trained:
@@ -179,10 +191,10 @@ def _write(folder: Path, trained: _Trained) -> None:
     folder.mkdir(parents=True)
     save_file(
         {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()},
-        folder / "weights.safetensors",
+        folder / WEIGHTS,
     )
-    np.save(folder / "outputs.npy", trained.outputs, allow_pickle=False)
-    pd.DataFrame(trained.history).to_csv(folder / "history.csv", index=False)
-    write_json(folder / "metrics.json", trained.metrics)
+    np.save(folder / OUTPUTS, trained.outputs, allow_pickle=False)
+    pd.DataFrame(trained.history).to_csv(folder / HISTORY, index=False)
+    write_json(folder / METRICS, trained.metrics)
     if trained.predictions is not None:
-        trained.predictions.to_parquet(folder / "predictions.parquet", index=False)
+        trained.predictions.to_parquet(folder / PREDICTIONS, index=False)

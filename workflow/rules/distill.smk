@@ -10,7 +10,7 @@ rule students:
         embeddings=by_modality(rules.encoder.output.embeddings),
         teachers=rules.teachers.output.marker,
     output:
-        marker=f"{STUDENTS}/{{method}}.json",
+        marker=FILES.choice("{fold}", "{method}"),
     log:
         f"{LOGS}/students/{{fold}}-{{method}}.log",
     conda:

@@ -1,5 +1,9 @@
 """One encoder a modality and a fold; trained, frozen, and run over all samples once."""
 
+from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
+
+ENCODER = FILES.encoder("{fold}", "{modality}")
+
 
 rule encoder:
     """Train an encoder on a fold and embed all samples."""
@@ -10,10 +14,10 @@ rule encoder:
         features=rules.index.output.index,
         arrays=by_shard(rules.features.output.array),
     output:
-        weights=f"{ENCODERS}/{{modality}}/weights.safetensors",
-        embeddings=f"{ENCODERS}/{{modality}}/embeddings.npy",
-        history=f"{ENCODERS}/{{modality}}/history.csv",
-        metrics=f"{ENCODERS}/{{modality}}/metrics.json",
+        weights=ENCODER / WEIGHTS,
+        embeddings=ENCODER / EMBEDDINGS,
+        history=ENCODER / HISTORY,
+        metrics=ENCODER / METRICS,
     log:
         f"{LOGS}/encoder/{{fold}}-{{modality}}.log",
     conda:

@@ -15,8 +15,8 @@ rule fold:
             **wildcards,
         ),
     output:
-        metrics=f"{RESULTS}/{{contest}}folds/fold_{{fold}}.json",
-        predictions=f"{RESULTS}/{{contest}}folds/fold_{{fold}}.predictions.parquet",
+        metrics=FILES.fold("{fold}", "{contest}"),
+        predictions=FILES.fold_predictions("{fold}", "{contest}"),
     log:
         f"{LOGS}/{{contest}}fold/{{fold}}.log",
     conda:
@@ -27,7 +27,7 @@ rule fold:
         runtime=30,
     params:
         cfg=job_params("fold", "fold", "contest"),
-        students=STUDENTS,
+        students=str(FILES.students("{fold}")),
     shell:
         "pkdot fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
         " --out $(dirname {output.metrics}) --params {params.cfg:q} 2> {log}"
@@ -41,10 +41,10 @@ rule summary:
         folds=by_fold(rules.fold.output.metrics),
         predictions=by_fold(rules.fold.output.predictions),
     output:
-        predictions=f"{RESULTS}/{{contest}}predictions.parquet",
-        metrics=f"{RESULTS}/{{contest}}metrics.csv",
-        summary=f"{RESULTS}/{{contest}}summary.json",
-        means=f"{RESULTS}/{{contest}}means.json",
+        predictions=FILES.predictions("{contest}"),
+        metrics=FILES.metrics("{contest}"),
+        summary=FILES.summary("{contest}"),
+        means=FILES.means("{contest}"),
     log:
         f"{LOGS}/{{contest}}summary.log",
     conda:

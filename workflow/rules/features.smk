@@ -6,9 +6,9 @@ rule features:
     input:
         manifest=rules.ingest.output.manifest,
     output:
-        array=f"{DATA}/{{modality}}/shard_{{shard}}.npy",
-        index=f"{DATA}/{{modality}}/shard_{{shard}}.parquet",
-        ledger=f"{DATA}/{{modality}}/shard_{{shard}}.ledger.csv",
+        array=FILES.shard("{modality}", "{shard}", ".npy"),
+        index=FILES.shard("{modality}", "{shard}", ".parquet"),
+        ledger=FILES.shard("{modality}", "{shard}", ".ledger.csv"),
     log:
         f"{LOGS}/features/{{modality}}-{{shard}}.log",
     conda:
@@ -29,8 +29,8 @@ rule index:
         shards=by_shard(rules.features.output.index),
         ledgers=by_shard(rules.features.output.ledger),
     output:
-        index=f"{DATA}/{{modality}}/index.parquet",
-        ledger=f"{DATA}/{{modality}}/index.ledger.csv",
+        index=FILES.index("{modality}"),
+        ledger=FILES.index_ledger("{modality}"),
     log:
         f"{LOGS}/index/{{modality}}.log",
     conda:
@@ -51,7 +51,7 @@ rule ledger:
         ingest=rules.ingest.output.ledger,
         modalities=by_modality(rules.index.output.ledger),
     output:
-        f"{DATA}/ledger.csv",
+        FILES.ledger,
     log:
         f"{LOGS}/ledger.log",
     conda:

@@ -32,7 +32,7 @@ onstart:
         lock.claim(LOCK)
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
-    lock.sweep(*map(Path, restore.ROOTS))
+    lock.sweep(*ROOTS)
 
 
 onsuccess:

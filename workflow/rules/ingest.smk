@@ -29,9 +29,9 @@ rule ingest:
     input:
         marker_of_root,
     output:
-        manifest=f"{DATA}/manifest.parquet",
-        about=f"{DATA}/dataset.json",
-        ledger=f"{DATA}/ingest.ledger.csv",
+        manifest=FILES.manifest,
+        about=FILES.about,
+        ledger=FILES.ingest_ledger,
     log:
         f"{LOGS}/ingest.log",
     conda:

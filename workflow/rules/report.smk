@@ -15,7 +15,7 @@ rule report:
     """Write the report."""
     input:
         ledger=rules.ledger.output[0],
-        summary=f"{RESULTS}/summary.json",
+        summary=FILES.summary(),
         all=whole(
             rules.ingest,
             rules.features,
@@ -29,7 +29,7 @@ rule report:
             rules.summary,
         ),
     output:
-        f"{RESULTS}/report.html",
+        FILES.report,
     log:
         f"{LOGS}/report.log",
     conda:
@@ -52,16 +52,16 @@ rule report:
 rule ablation:
     """Set the variants of a method side by side."""
     input:
-        summary=f"{RESULTS}/ablation/summary.json",
+        summary=FILES.summary(ABLATION),
         protocols=lambda wildcards: expand(
-            f"{RESULTS}/summary.json",
+            FILES.summary(),
             experiment=[
                 wildcards.experiment,
                 *experiment(wildcards.experiment).protocols,
             ],
         ),
     output:
-        f"{RESULTS}/ablation.html",
+        FILES.ablation,
     log:
         f"{LOGS}/ablation.log",
     conda:

@@ -7,7 +7,7 @@ rule splits:
         manifest=rules.ingest.output.manifest,
         about=rules.ingest.output.about,
     output:
-        f"{DATA}/splits.json",
+        FILES.splits,
     log:
         f"{LOGS}/splits.log",
     conda:

@@ -9,7 +9,7 @@ rule teachers:
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
     output:
-        marker=f"{TEACHERS}/teachers.json",
+        marker=FILES.teachers_summary("{fold}"),
     log:
         f"{LOGS}/teachers/{{fold}}.log",
     conda:

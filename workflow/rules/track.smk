@@ -5,10 +5,10 @@ rule mirror:
     """Mirror the results to MLflow."""
     input:
         report=rules.report.output[0],
-        summary=f"{RESULTS}/summary.json",
-        metrics=f"{RESULTS}/metrics.csv",
+        summary=FILES.summary(),
+        metrics=FILES.metrics(),
     output:
-        f"{RESULTS}/tracking.json",
+        FILES.tracking,
     log:
         f"{LOGS}/mirror.log",
     conda:

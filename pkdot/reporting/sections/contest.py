@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from pkdot.evaluation.evaluate import UPPER_BOUND
 from pkdot.evaluation.metrics import label_of, metric_names
+from pkdot.layout import UPPER_BOUND
 from pkdot.reporting.conclusion import warnings_of_the_test
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, name_rows, svg
 from pkdot.reporting.results import Results

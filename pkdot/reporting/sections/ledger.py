@@ -19,7 +19,7 @@ def content(results: Results) -> dict[str, Any]:
         "total": len(entries),
         "counts": [(*key, count) for key, count in sorted(counted.items())],
         "entries": entries[:LINES],
-        "path": (results.processed / "ledger.csv").as_posix(),
+        "path": results.layout.ledger.as_posix(),
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pkdot.evaluation.evaluate import UPPER_BOUND
+from pkdot.layout import UPPER_BOUND
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, coloured, name_rows, picture, svg
 from pkdot.reporting.results import Results
 from pkdot.reporting.section import Section

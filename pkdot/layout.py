@@ -1,0 +1,185 @@
+"""Where every file of an experiment lies under data/ and results/, and how its networks are called.
+
+The same functions give concrete paths and the workflow's patterns: a fold may be ``2`` or ``{fold}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SIMULATED, PACKAGED = Path("data/simulated"), Path("data/packaged")  # what the project makes itself
+PROCESSED, RESULTS = Path("data/processed"), Path("results")
+ROOTS = (PACKAGED, SIMULATED, PROCESSED, RESULTS)  # all that the workflow writes
+
+BASELINE, UPPER_BOUND, TNET = "student_only", "teacher", "tnet"
+ABLATION = "ablation/"  # the contest of the variants; the main contest is called by the empty string
+
+# Names of files that stages write into folders of their own.
+MANIFEST, ABOUT, SPLITS, LEDGER = "manifest.parquet", "dataset.json", "splits.json", "ledger.csv"
+INGEST_LEDGER, INDEX, INDEX_LEDGER = "ingest.ledger.csv", "index.parquet", "index.ledger.csv"
+WEIGHTS, EMBEDDINGS, HISTORY, METRICS = "weights.safetensors", "embeddings.npy", "history.csv", "metrics.json"
+OUTPUTS, PREDICTIONS, FEATURES = "outputs.npy", "predictions.parquet", "features.safetensors"
+TEACHERS = "teachers.json"
+SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"
+REPORT, ABLATION_PAGE, TRACKING = "report.html", "ablation.html", "tracking.json"
+
+
+def teacher_of(modality: str) -> str:
+    """Return the name of the teacher of a single modality."""
+    return f"modality_{modality}"
+
+
+def teachers_of(modalities: Iterable[str]) -> list[str]:
+    """Return the names of the teacher of all modalities and of the teachers of single ones."""
+    return [UPPER_BOUND, *(teacher_of(name) for name in modalities)]
+
+
+def seed_name(seed: int | str) -> str:
+    """Return the name of the folder of a seed."""
+    return f"seed_{seed}"
+
+
+def trained(folder: Path, seed: int | str, name: str) -> Path:
+    """Return the folder of one network among the teachers or the students of a fold."""
+    return folder / seed_name(seed) / name
+
+
+def shard_name(shard: int | str) -> str:
+    """Return the stem of the files of a shard."""
+    return f"shard_{shard}"
+
+
+def shard_ledger(shard: Path) -> Path:
+    """Return the ledger beside the index or the array of a shard."""
+    return shard.with_name(f"{shard.stem}.ledger.csv")
+
+
+def fold_name(fold: int | str) -> str:
+    """Return the name of the folder, or the stem of the files, of a fold."""
+    return f"fold_{fold}"
+
+
+def choice_name(label: str) -> str:
+    """Return the name of the file that says which options a method chose on a fold."""
+    return f"{label}.json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of one experiment.
+
+    Attributes
+    ----------
+    processed, results : Path
+        The folders of its processed data and of its results.
+    """
+
+    processed: Path
+    results: Path
+
+    @classmethod
+    def of(cls, experiment: str) -> Layout:
+        """Return the layout of an experiment in the working folder."""
+        return cls(PROCESSED / experiment, RESULTS / experiment)
+
+    @property
+    def manifest(self) -> Path:
+        """The table of samples."""
+        return self.processed / MANIFEST
+
+    @property
+    def about(self) -> Path:
+        """What the data set is."""
+        return self.processed / ABOUT
+
+    @property
+    def splits(self) -> Path:
+        """The subjects of every fold."""
+        return self.processed / SPLITS
+
+    @property
+    def ledger(self) -> Path:
+        """What was left out, and why."""
+        return self.processed / LEDGER
+
+    @property
+    def ingest_ledger(self) -> Path:
+        """The part of the ledger that ingestion writes."""
+        return self.processed / INGEST_LEDGER
+
+    def arrays(self, modality: str) -> Path:
+        """Return the folder of a modality's arrays."""
+        return self.processed / modality
+
+    def shard(self, modality: str, shard: int | str, suffix: str) -> Path:
+        """Return a file of a shard: its array (``.npy``), index (``.parquet``) or ledger (``.ledger.csv``)."""
+        return self.arrays(modality) / f"{shard_name(shard)}{suffix}"
+
+    def index(self, modality: str) -> Path:
+        """Return the index of a modality's shards."""
+        return self.arrays(modality) / INDEX
+
+    def index_ledger(self, modality: str) -> Path:
+        """Return the ledger of a modality."""
+        return self.arrays(modality) / INDEX_LEDGER
+
+    def encoder(self, fold: int | str, modality: str) -> Path:
+        """Return the folder of an encoder."""
+        return self.results / "encoders" / fold_name(fold) / modality
+
+    def teachers(self, fold: int | str) -> Path:
+        """Return the folder of a fold's teachers."""
+        return self.results / "teachers" / fold_name(fold)
+
+    def teachers_summary(self, fold: int | str) -> Path:
+        """Return the metrics of a fold's teachers, the file that their job writes last."""
+        return self.teachers(fold) / TEACHERS
+
+    def students(self, fold: int | str) -> Path:
+        """Return the folder of a fold's students."""
+        return self.results / "students" / fold_name(fold)
+
+    def choice(self, fold: int | str, label: str) -> Path:
+        """Return the file that says which options a method chose on a fold."""
+        return self.students(fold) / choice_name(label)
+
+    def fold(self, fold: int | str, contest: str = "") -> Path:
+        """Return the metrics of a fold, of the main contest or of another."""
+        return self.results / f"{contest}folds" / f"{fold_name(fold)}.json"
+
+    def fold_predictions(self, fold: int | str, contest: str = "") -> Path:
+        """Return the predictions of all methods on a fold."""
+        return self.results / f"{contest}folds" / f"{fold_name(fold)}.predictions.parquet"
+
+    def predictions(self, contest: str = "") -> Path:
+        """Return the predictions of all methods on all folds."""
+        return self.results / f"{contest}{PREDICTIONS}"
+
+    def metrics(self, contest: str = "") -> Path:
+        """Return the table of all metrics."""
+        return self.results / f"{contest}{METRICS_TABLE}"
+
+    def means(self, contest: str = "") -> Path:
+        """Return the means of the primary metric."""
+        return self.results / f"{contest}{MEANS}"
+
+    def summary(self, contest: str = "") -> Path:
+        """Return the comparison of all methods over all folds."""
+        return self.results / f"{contest}{SUMMARY}"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.results / REPORT
+
+    @property
+    def ablation(self) -> Path:
+        """The page of the ablation."""
+        return self.results / ABLATION_PAGE
+
+    @property
+    def tracking(self) -> Path:
+        """What was mirrored to MLflow."""
+        return self.results / TRACKING
