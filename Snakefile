@@ -14,7 +14,8 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from pkdot import jobs
-from pkdot.config import load
+from pkdot.experiment import load
+from pkdot.config_files import mentions
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 from pkdot.layout import ABLATION, ROOTS, Layout

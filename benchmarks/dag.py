@@ -32,9 +32,9 @@ CLOCK = re.compile(r"^\[(\w{3} \w{3} +\d+ [\d:]+ \d{4})\]$", re.M)
 
 def full_size(folder: Path) -> None:
     """The experiment of config/biovid.yaml with all of BioVid's subjects, one shard each, and twenty methods."""
-    from pkdot.config import load
     from pkdot.datasets.base import register as datasets
     from pkdot.distillation.base import register as methods
+    from pkdot.experiment import load
 
     values = yaml.safe_load((REPO / "config/biovid.yaml").read_text())
     values["dataset"] = {"name": "biovid", "root": "data/raw/biovid"}

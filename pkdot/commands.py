@@ -80,7 +80,7 @@ class _Version(argparse.Action):
 
 def _check(options: argparse.Namespace) -> None:
     """Read a configuration and its data into a temporary folder, and print what must be mended."""
-    from pkdot.config import load
+    from pkdot.experiment import load
 
     experiment = load(options.config)
     for name in experiment.protocols:
@@ -178,7 +178,7 @@ def _reference(options: argparse.Namespace) -> None:
 def _track(options: argparse.Namespace) -> None:
     """Copy the results of some or all experiments to MLflow."""
     from pkdot import jobs
-    from pkdot.config import load
+    from pkdot.experiment import load
     from pkdot.tracking import sync
 
     finished = sorted(path.parent.name for path in RESULTS.glob(f"*/{SUMMARY}"))

@@ -1,20 +1,18 @@
-"""The configuration of an experiment: one YAML file, typed and strict."""
+"""The sections of a configuration: typed and strict, each option with its description."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from functools import cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
+from pkdot.config_files import merge
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.base import register as datasets
-from pkdot.distillation.base import MethodChoice, check_needs
+from pkdot.distillation.base import MethodChoice
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
@@ -22,9 +20,8 @@ from pkdot.evaluation.evaluate import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import BASELINE, PACKAGED, SIMULATED, TNET, fold_name, teachers_of
-from pkdot.params import Params, canonical, sentences
-from pkdot.registry import choices_of
+from pkdot.layout import BASELINE, PACKAGED, SIMULATED, TNET, fold_name
+from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import SplitParams
 from pkdot.tasks import TaskParams
@@ -205,148 +202,9 @@ class Experiment(Params):
             raise ConfigError(f"there is no fold {fold}; there are {self.splits.fold_count}, the first is fold_0")
         plain = self.plain()
         changes = plain.pop("overrides").get(fold_name(fold))
-        return _from_json(canonical(_merge(plain, changes))) if changes else self
+        return _from_json(canonical(merge(plain, changes))) if changes else self
 
 
 @cache
 def _from_json(text: str) -> Experiment:
     return Experiment(**json.loads(text))
-
-
-def _merge(base: dict, changes: dict) -> dict:
-    """``base`` with the entries of ``changes``: sections are merged, values replaced, and so are other plug-ins."""
-    if changes.get("name", base.get("name")) != base.get("name"):
-        return changes
-    merged = dict(base)
-    for key, value in changes.items():
-        both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
-    return merged
-
-
-def load(path: Path) -> Experiment:
-    """Read, validate and return an experiment, the options of all its plug-ins included.
-
-    Raises
-    ------
-    ConfigError
-        One sentence for each problem: where it is, what it is, and the closest known key.
-    """
-    try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
-    except FileNotFoundError as error:
-        raise ConfigError(_no_such_experiment(path)) from error
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: is empty or not a mapping; see config/biovid.yaml for an example.")
-    try:
-        experiment = Experiment(**values)
-    except ValidationError as error:
-        raise ConfigError(sentences(path, error, Experiment)) from error
-    _check_plugins(path, experiment)
-    _check_overrides(path, experiment)
-    return experiment
-
-
-class _Yaml(yaml.SafeLoader):
-    """YAML in which a key that is given twice is a mistake, not a silent choice of the later one."""
-
-    def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key, _ in node.value:
-            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise yaml.MarkedYAMLError(problem="a name is no text; quote it", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"'{key.value}' is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _no_such_experiment(path: Path) -> str:
-    known = sorted(other.stem for other in path.parent.glob("*.yaml"))
-    close = difflib.get_close_matches(path.stem, known, n=1)
-    hint = f"Did you mean {close[0]}?" if close else f"Known experiments: {', '.join(known) or 'none'}."
-    return f"{path}: no such configuration. {hint}"
-
-
-def _check_plugins(path: Path | str, experiment: Experiment) -> None:
-    """Validate the options of all plug-ins, and what they need of one another."""
-    try:
-        for choice in choices_of(experiment):
-            choice.load()
-        if experiment.dataset.is_prepared:
-            experiment.dataset.preparation()
-    except ConfigError as error:
-        raise ConfigError("\n".join(f"{path}: {line}" for line in str(error).splitlines())) from error
-    dataset, options = experiment.dataset.load()
-    sources = dataset.sources_of(options)
-    for name, modality in experiment.modalities.items():
-        if modality.source not in sources:
-            raise ConfigError(
-                f"{path}: modalities.{name}.source is '{modality.source}', "
-                f"but {dataset.title} offers {', '.join(sources)}."
-            )
-    tokens = dataset.tokens_of(options)
-    if tokens and tokens != experiment.embedding.tokens:
-        raise ConfigError(
-            f"{path}: embedding.tokens is {experiment.embedding.tokens}, but {dataset.title} has {tokens} sub-clips a "
-            "sequence; make them the same."
-        )
-    classes = next(iter(dataset(Path(experiment.dataset.root), options).targets().values()))
-    if (classes is None) != (experiment.task.kind == "regression"):
-        targets = "classes" if classes else "real numbers"
-        raise ConfigError(
-            f"{path}: task.kind is {experiment.task.kind}, but the targets of {dataset.title} are {targets}."
-        )
-    _check_names(path, experiment)
-    try:
-        for method in [*experiment.students.methods, *(variant.method for variant in experiment.ablation.values())]:
-            needs = methods.load(method.name).needs
-            check_needs(method.name, needs, experiment.task.kind, classes and len(classes))
-        of_variants = [variant.fusion for variant in experiment.ablation.values() if variant.fusion]
-        for choice in (experiment.teacher.fusion, *of_variants):
-            fusion, chosen = choice.load()
-            fusion(1, 1, experiment.teacher.dim, chosen)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}.") from error
-
-
-def _check_names(path: Path | str, experiment: Experiment) -> None:
-    """Refuse a name that two trainings would share: results are told apart by it."""
-    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {TNET: "T-Net"}
-    for method in experiment.students.methods:
-        if method.name in taken:
-            raise ConfigError(f"{path}: '{method.name}' is a method and {taken[method.name]}; rename the modality.")
-    taken |= {method.name: "a method of the contest" for method in experiment.students.methods}
-    for name in experiment.ablation:
-        if not re.fullmatch(IDENTIFIER, name):
-            raise ConfigError(f"{path}: ablation: '{name}' is no name; use small letters, digits and _.")
-        if name in taken:
-            raise ConfigError(f"{path}: ablation: '{name}' is {taken[name]} too; give the variant another name.")
-
-
-def _check_overrides(path: Path, experiment: Experiment) -> None:
-    """Refuse overrides of folds that are not, and those that other folds would have to follow."""
-    for name in experiment.overrides:
-        where = f"{path}: overrides.{name}"
-        try:
-            changed = experiment.for_fold(int(name.removeprefix("fold_")))
-        except ValidationError as error:
-            raise ConfigError(sentences(where, error, Experiment)) from error
-        except ConfigError as error:
-            raise ConfigError(f"{where}: {error}.") from error
-        _check_plugins(where, changed)
-        if _shared(changed) != _shared(experiment):
-            raise ConfigError(
-                f"{where}: the modalities, their roles, sources and features, and the list of methods belong to "
-                "all folds; a fold may change encoders, trainings and options."
-            )
-
-
-def _shared(experiment: Experiment) -> tuple[dict, list[str]]:
-    """What no fold may change for itself."""
-    modalities = {name: (m.role, m.source, m.feature) for name, m in experiment.modalities.items()}
-    return modalities, [method.name for method in experiment.students.methods]

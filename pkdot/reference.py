@@ -24,6 +24,8 @@ HEAD = """# Configuration
 
 One YAML file in `config/` is one experiment. This is every option that it can hold; an unknown one is refused.
 A plug-in is written as its name, or as its name with options: `encoder: {name: cnn1d, width: 32}`.
+`extends: biovid.yaml` starts from another file beside this one: sections are merged, other values are replaced, a
+section that names another plug-in starts afresh, and `null` in the place of a section leaves it out.
 `overrides.fold_2` holds sections that replace parts of `modalities`, `teacher`, `tnet` or `students` in that fold.
 `pkdot reference --out docs/configuration.md` makes this file from the code.
 """

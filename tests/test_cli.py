@@ -125,7 +125,7 @@ def everyone(scheme="given"):
         ({"splits": {"scheme": "leave_one_subject_out", "folds": 4}}, "Set splits.folds to 6"),
         ({"dataset": CLASSES}, "own: the training part of fold 0 has no sample of class c"),
         ({"feature": CHANNELS}, "s0a-0000: own/signals/s0a_motion.npy: has shape (128, 2), not (time, 5)"),
-        ({"protocols": ["tinyy"]}, "config/tinyy.yaml: no such configuration. Did you mean tiny?"),
+        ({"protocols": ["tinyy"]}, "config/tinyy.yaml: no such configuration. Did you mean config/tiny.yaml?"),
     ],
 )
 def test_what_no_run_could_do_is_found_by_the_check(tmp_path, monkeypatch, capsys, changes, sentence):

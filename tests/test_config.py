@@ -18,8 +18,10 @@ from synthetic import REPO, arrays_config, write_config
 
 import pkdot
 from pkdot import jobs
-from pkdot.config import Experiment, load
+from pkdot.config import Experiment
+from pkdot.config_files import mentions, sources
 from pkdot.errors import ConfigError
+from pkdot.experiment import load
 from pkdot.params import Params, canonical
 from pkdot.stages import STAGES
 
@@ -159,9 +161,14 @@ def test_what_is_no_configuration_is_refused(tmp_path, text, said):
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):
-    write_config(tmp_path / "biovid.yaml", {})
-    with pytest.raises(ConfigError, match=r"no such configuration. Did you mean biovid"):
-        load(tmp_path / "biovd.yaml")
+    write_config(tmp_path / "config" / "biovid.yaml", arrays_config())
+    write_config(tmp_path / "config" / ".biovd.yaml", arrays_config())
+    write_config(tmp_path / "dvc.yaml", {"stages": {}})
+    for missing in ("config/biovd.yaml", "biovid.yaml", "biovid"):
+        with pytest.raises(ConfigError, match=rf"no such configuration. Did you mean {tmp_path}/config/biovid.yaml\?"):
+            load(tmp_path / missing)
+    with pytest.raises(ConfigError, match=rf"There are: {tmp_path}/config/biovid.yaml\.$"):
+        load(tmp_path / "nofile.yaml")
     with pytest.raises(ConfigError, match=r"cannot be read"):
         load(tmp_path)
     (tmp_path / "latin.yaml").write_bytes(b"title: caf\xe9")
@@ -173,7 +180,57 @@ def test_files_that_cannot_be_read_are_refused(tmp_path):
 def test_the_configurations_that_come_along_are_valid(path):
     experiment = load(path)
     assert Experiment(**experiment.plain()) == experiment
-    assert yaml.safe_load(path.read_text()).keys() <= type(experiment).model_fields.keys()
+
+
+def write_texts(folder, **texts):
+    """Write configuration files; return the path of the first."""
+    for name, text in texts.items():
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder / f"{next(iter(texts))}.yaml"
+
+
+def test_a_file_says_only_what_differs_from_the_file_that_it_extends(tmp_path):
+    write_config(tmp_path / "config" / "parent.yaml", changed(ablation={"a": {"method": "sp"}}))
+    (tmp_path / "config" / "deep").mkdir()
+    child = write_texts(
+        tmp_path / "config" / "deep",
+        child="extends: middle.yaml\nsplits: {seed: 3}\nablation: null\nmodalities: {motion: {encoder: {width: 8}}}\n",
+        middle="extends: ../parent.yaml\nseeds: [4, 5]\nmodalities: {pulse: {encoder: mlp}}\n",
+    )
+    own = changed(seeds=[4, 5])
+    own["splits"]["seed"] = 3
+    own["modalities"]["motion"]["encoder"]["width"] = 8
+    own["modalities"]["pulse"]["encoder"] = "mlp"
+    assert load(child) == loaded(tmp_path, own)
+    assert [path.name for path in sources(child)] == ["child.yaml", "middle.yaml", "parent.yaml"]
+    job = jobs.job_params("splits", jobs.splits(load(child)))
+    write_config(tmp_path / "config" / "parent.yaml", changed("splits", folds=3))
+    assert jobs.job_params("splits", jobs.splits(load(child))) != job
+
+
+def test_a_file_mentions_what_the_file_that_it_extends_says(tmp_path):
+    path = write_texts(tmp_path, a="extends: b.yaml", b="dataset: {root: here}", c="x: [here")
+    assert mentions(path, "root: here")
+    assert not mentions(path, "there")
+    assert mentions(tmp_path / "c.yaml", "here")
+
+
+@pytest.mark.parametrize(
+    ("texts", "sentence"),
+    [
+        ({"a": "extends: a.yaml"}, r"a.yaml: the files extend one another in a circle \(.*a.yaml -> .*a.yaml\)"),
+        ({"a": "extends: b.yaml", "b": "extends: c.yaml", "c": "extends: b.yaml"}, r"circle \(.*a.yaml -> .*b.yaml ->"),
+        ({"a": "extends: bb.yaml", "b": "extends: a.yaml"}, r"a.yaml: extends bb.yaml, but there is no such file. Did"),
+        ({"a": "extends: [b.yaml, c.yaml]"}, r"a.yaml: extends takes the name of one file"),
+        ({"a": "extends: b.yaml", "b": "x: ["}, r"b.yaml: not valid YAML"),
+        ({"a": "extends: b.yaml", "b": "- x"}, r"b.yaml: is empty or not a mapping"),
+        ({"a": "extends: ."}, r"a.yaml: extends ., but there is no such file"),
+        ({"a": "extends: b.yaml\nseeds: null", "b": "shards: 2"}, r"a.yaml: the option 'dataset' is missing"),
+    ],
+)
+def test_a_wrong_extension_is_refused_in_a_sentence(tmp_path, texts, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load(write_texts(tmp_path, **texts))
 
 
 def test_plain_values_make_the_same_experiment_again(tmp_path):

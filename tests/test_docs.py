@@ -9,8 +9,9 @@ import yaml
 from synthetic import REPO, write_config
 
 import pkdot.distillation
-from pkdot.config import _merge, load
+from pkdot.config_files import merge, read
 from pkdot.distillation.base import register
+from pkdot.experiment import load
 
 PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
 
@@ -25,8 +26,8 @@ def blocks(kind):
 def test_a_configuration_can_be_pasted(page, block, tmp_path, monkeypatch):
     """Each block stands in the place of sections of a configuration, or changes parts of them."""
     shown, own = yaml.safe_load(block), page.name == "own-data.md"
-    known = yaml.safe_load((REPO / "config" / ("watch.yaml" if own else "biovid.yaml")).read_text())
-    values = {**known, **shown} if own else _merge(known, shown)
+    known = read(REPO / "config" / ("watch.yaml" if own else "biovid.yaml"))
+    values = {**known, **shown} if own else merge(known, shown)
     if page.name == "own-method.md":  # its method stands in the same page
         code = re.search(r"```python\n(.*?)```", page.read_text(), re.S)[1]
         (tmp_path / "centred_cosine.py").write_text(code, encoding="utf-8")

@@ -8,8 +8,8 @@ import pytest
 from synthetic import REPO
 
 from pkdot import jobs
-from pkdot.config import load
 from pkdot.errors import DataError
+from pkdot.experiment import load
 from pkdot.files import read_json
 from pkdot.params import Params
 from pkdot.provenance import job

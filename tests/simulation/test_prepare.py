@@ -9,8 +9,8 @@ import pytest
 from synthetic import REPO
 
 from pkdot import jobs
-from pkdot.config import load
 from pkdot.errors import ConfigError
+from pkdot.experiment import load
 from pkdot.provenance import closure
 from pkdot.registry import modules_of
 from pkdot.simulation.base import register
@@ -47,7 +47,7 @@ def test_without_the_extra_a_sentence_says_what_to_install(name, package, tmp_pa
 
 def test_a_configuration_is_read_without_the_packages_of_the_extra():
     script = "import sys; sys.modules['anny'] = sys.modules['numba'] = None; from pathlib import Path; "
-    script += "from pkdot.config import load; load(Path('config/biovid.yaml')); load(Path('config/affwild2.yaml'))"
+    script += "from pkdot.experiment import load; load(Path('config/biovid.yaml')); load(Path('config/affwild2.yaml'))"
     subprocess.run([sys.executable, "-c", script], cwd=REPO, check=True)
 
 

@@ -46,7 +46,11 @@ def checkout(folder: Path) -> Path:
     make_arrays(folder / RAW, subjects=4, seconds=3)
     write_config(folder / "config" / "tiny.yaml", tiny_config())
     stages = yaml.safe_load((folder / "dvc.yaml").read_text())["stages"]
-    kept = {name: {**stage, "foreach": {"tiny": {"root": RAW}}} for name, stage in stages.items() if name != "data"}
+    kept = {
+        name: {**stage, "foreach": {"tiny": {"base": "tiny", "root": RAW}}}
+        for name, stage in stages.items()
+        if name != "data"
+    }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": kept}))
     return folder
 

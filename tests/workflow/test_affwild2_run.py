@@ -13,8 +13,8 @@ import pytest
 import yaml
 from synthetic import REPO, write_config
 
-from pkdot.config import load
 from pkdot.errors import ConfigError
+from pkdot.experiment import load
 
 FRAMES, DILATION, SUBCLIPS = 4, 2, 2
 

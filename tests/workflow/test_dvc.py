@@ -10,6 +10,7 @@ import pytest
 import yaml
 from synthetic import REPO, write_config
 
+from pkdot.config_files import read, sources
 from tests.workflow.conftest import RAW, TARGET, call, jobs_of, metrics, snakemake, states, tiny_config
 
 NOTHING = "Nothing to be done"
@@ -22,13 +23,20 @@ def reconfigure(folder: Path, **changes) -> None:
 
 def test_every_experiment_has_its_stages():
     stages = yaml.safe_load((REPO / "dvc.yaml").read_text())["stages"]
-    roots = {
-        path.stem: yaml.safe_load(path.read_text())["dataset"]["root"] for path in (REPO / "config").glob("*.yaml")
-    }
+    paths = sorted((REPO / "config").glob("*.yaml"))
+    roots = {path.stem: read(path)["dataset"]["root"] for path in paths}
+    made = {name: root for name, root in roots.items() if root.startswith(("data/simulated/", "data/packaged/"))}
     for name in ("features", "training", "report"):
-        assert {key: item["root"] for key, item in stages[name]["foreach"].items()} == roots, name
-    made = {item["root"] for item in stages["data"]["foreach"].values()}
-    assert made == {root for root in roots.values() if root.startswith(("data/simulated/", "data/packaged/"))}
+        assert {key: item["root"] for key, item in stages[name]["foreach"].items()} == made, name
+    assert {item["root"] for item in stages["data"]["foreach"].values()} == set(made.values())
+
+
+def test_a_stage_depends_on_the_files_that_a_configuration_extends():
+    for name, stage in yaml.safe_load((REPO / "dvc.yaml").read_text())["stages"].items():
+        for key, item in stage["foreach"].items():
+            texts = [next(iter(each)) for each in stage["do"]["params"]]
+            files = {text.replace("${key}", key).replace("${item.base}", item["base"]) for text in texts}
+            assert files == {str(path.relative_to(REPO)) for path in sources(REPO / f"config/{key}.yaml")}, (name, key)
 
 
 def test_dvc_deletes_no_output_before_its_stage():

@@ -89,7 +89,7 @@ def maker_of(root):
     named = [
         path.stem
         for path in sorted(Path("config").glob("*.yaml"))
-        if root in path.read_text()
+        if mentions(path, root)
     ]
     makers = [name for name in named if experiment(name).dataset.root == root]
     if not makers:

@@ -1,0 +1,126 @@
+"""From a configuration file to a checked experiment: the options of all plug-ins, and what they need of one another."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pkdot.config import IDENTIFIER, Experiment
+from pkdot.config_files import read
+from pkdot.distillation.base import check_needs
+from pkdot.distillation.base import register as methods
+from pkdot.errors import ConfigError
+from pkdot.layout import TNET, teachers_of
+from pkdot.params import sentences
+from pkdot.registry import choices_of
+
+
+def load(path: Path) -> Experiment:
+    """Read, validate and return an experiment, the options of all its plug-ins included.
+
+    Raises
+    ------
+    ConfigError
+        One sentence for each problem: where it is, what it is, and the closest known key.
+    """
+    values = read(path)
+    try:
+        experiment = Experiment(**values)
+    except ValidationError as error:
+        raise ConfigError(sentences(path, error, Experiment)) from error
+    _check(str(path), experiment)
+    for name in experiment.overrides:
+        _check_override(f"{path}: overrides.{name}", experiment, int(name.removeprefix("fold_")))
+    return experiment
+
+
+def _check(where: str, experiment: Experiment) -> None:
+    """Check everything that no single section can check by itself; ``where`` begins each sentence."""
+    try:
+        for choice in choices_of(experiment):
+            choice.load()
+        if experiment.dataset.is_prepared:
+            experiment.dataset.preparation()
+        _check_data(experiment)
+        _check_names(experiment)
+        _check_networks(experiment)
+    except ConfigError as error:
+        lines = [line if line.endswith((".", "?")) else f"{line}." for line in str(error).splitlines()]
+        raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
+
+
+def _check_data(experiment: Experiment) -> None:
+    """Refuse sources, tokens and a kind of task that the data set does not offer."""
+    dataset, options = experiment.dataset.load()
+    offered = dataset.sources_of(options)
+    for name, modality in experiment.modalities.items():
+        if modality.source not in offered:
+            raise ConfigError(
+                f"modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(offered)}"
+            )
+    tokens = dataset.tokens_of(options)
+    if tokens and tokens != experiment.embedding.tokens:
+        raise ConfigError(
+            f"embedding.tokens is {experiment.embedding.tokens}, but {dataset.title} has {tokens} sub-clips a "
+            "sequence; make them the same"
+        )
+    if (_classes(experiment) is None) != (experiment.task.kind == "regression"):
+        targets = "classes" if _classes(experiment) else "real numbers"
+        raise ConfigError(f"task.kind is {experiment.task.kind}, but the targets of {dataset.title} are {targets}")
+
+
+def _classes(experiment: Experiment) -> list[str] | None:
+    """Return the names of the classes, or None where the targets are real numbers."""
+    dataset, options = experiment.dataset.load()
+    targets: dict[str, list[str] | None] = dataset(Path(experiment.dataset.root), options).targets()
+    return next(iter(targets.values()))
+
+
+def _check_names(experiment: Experiment) -> None:
+    """Refuse a name that two trainings would share: their results would lie in the same folder."""
+    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {TNET: "T-Net"}
+    for method in experiment.students.methods:
+        if method.name in taken:
+            raise ConfigError(f"'{method.name}' is a method and {taken[method.name]}; rename the modality")
+    taken |= {method.name: "a method of the contest" for method in experiment.students.methods}
+    for name in experiment.ablation:
+        if not re.fullmatch(IDENTIFIER, name):
+            raise ConfigError(f"ablation: '{name}' is no name; use small letters, digits and _")
+        if name in taken:
+            raise ConfigError(f"ablation: '{name}' is {taken[name]} too; give the variant another name")
+
+
+def _check_networks(experiment: Experiment) -> None:
+    """Refuse methods that cannot serve the task, and fusions that cannot have the width."""
+    classes = _classes(experiment)
+    variants = experiment.ablation.values()
+    for method in [*experiment.students.methods, *(variant.method for variant in variants)]:
+        needs = methods.load(method.name).needs
+        check_needs(method.name, needs, experiment.task.kind, len(classes) if classes else None)
+    for choice in [experiment.teacher.fusion, *(variant.fusion for variant in variants if variant.fusion)]:
+        fusion, options = choice.load()
+        fusion(1, 1, experiment.teacher.dim, options)
+
+
+def _check_override(where: str, experiment: Experiment, fold: int) -> None:
+    """Refuse an override of a fold that does not exist, or of what all folds must share."""
+    try:
+        changed = experiment.for_fold(fold)
+    except ValidationError as error:
+        raise ConfigError(sentences(where, error, Experiment)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}.") from error
+    _check(where, changed)
+    if _shared(changed) != _shared(experiment):
+        raise ConfigError(
+            f"{where}: the modalities, their roles, sources and features, and the list of methods belong to "
+            "all folds; a fold may change encoders, trainings and options."
+        )
+
+
+def _shared(experiment: Experiment) -> tuple[dict, list[str]]:
+    """Return what all folds must have in common."""
+    modalities = {name: (m.role, m.source, m.feature) for name, m in experiment.modalities.items()}
+    return modalities, [method.name for method in experiment.students.methods]
