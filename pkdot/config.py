@@ -20,7 +20,7 @@ from pkdot.evaluation.evaluate import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import BASELINE, PACKAGED, SIMULATED, TNET, fold_name
+from pkdot.layout import BASELINE, PACKAGED, SIMULATED, fold_name
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import SplitParams
