@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import math
 import re
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,7 @@ _VARIABLES = {
     THIRD: "--third",
 }
 
+MARGIN = 4  # characters that a line of a label may be longer than the others
 SMALLEST, LARGEST = 0.7, 1.3  # pixels a point: where the page is narrower than a figure, it scrolls
 
 _STYLE: dict[Any, Any] = {
@@ -91,10 +94,30 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
+def _break_long_labels(figure: Figure) -> None:
+    """Break the labels of axes that reach beyond the figure into lines."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.draw_without_rendering()
+    whole = figure.bbox
+    for axes in figure.axes:
+        x, y = axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()
+        for label, low, high, length in (
+            (axes.xaxis.label, x.x0, x.x1, whole.width),
+            (axes.yaxis.label, y.y0, y.y1, whole.height),
+        ):
+            middle = (low + high) / 2
+            lines = math.ceil((high - low) / (2 * min(middle, length - middle)))
+            if lines > 1:
+                text = label.get_text()
+                label.set_text(textwrap.fill(text, len(text) // lines + MARGIN))
+
+
 def svg(figure: Figure, label: str) -> str:
     """Return a figure as inline SVG that a screen reader calls ``label``, while its canvas is open."""
     from matplotlib import rc_context
 
+    _break_long_labels(figure)
     buffer = StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     # the label salts the names inside, so that those of two figures on one page differ

@@ -26,18 +26,23 @@ def browser():
 
 @pytest.fixture(params=[(1280, "light"), (1280, "dark"), (400, "light"), (400, "dark")], ids=str)
 def view(request, browser):
-    """A page; its ``said`` holds all that a clean report never causes."""
+    """A page; its ``complaints`` hold all that a clean report never causes."""
     width, scheme = request.param
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
-    page.said = []
+    page.complaints = []
     page.scheme = scheme
-    page.on("console", lambda message: page.said.append(message.text))
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("dialog", lambda dialog: (page.said.append(dialog.message), dialog.dismiss()))
-    page.on("request", lambda sent: page.said.append(sent.url) if not sent.url.startswith(("data:", "file:")) else None)
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.dismiss()))
+    page.on("request", lambda sent: _complain(page, sent.url))
     yield page
     context.close()
+
+
+def _complain(page, address):
+    if not address.startswith(("data:", "file:")):
+        page.complaints.append(address)
 
 
 @pytest.mark.parametrize("name", ["tiny", "sequences"])
@@ -53,7 +58,7 @@ def test_it_reads_well_and_stays_silent(view, ran, name):
     assert view.evaluate(
         "[...document.querySelectorAll('main svg')].every(svg => svg.getBoundingClientRect().height > 40)"
     )
-    assert view.said == []
+    assert view.complaints == []
 
 
 def test_figures_follow_the_colours_of_the_page(view, ran):
@@ -79,6 +84,25 @@ def test_a_phone_shows_the_contest_whole_and_text_that_can_be_read(browser, ran,
     page.close()
 
 
+@pytest.mark.parametrize("name", ["tiny", "sequences"])
+def test_no_text_of_a_figure_is_cut_off(browser, ran, name):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((ran / f"results/{name}/report.html").as_uri())
+    page.add_style_tag(content="figure svg text { font-family: 'DejaVu Sans' !important }")  # the widest that is likely
+    cut = page.evaluate(
+        """[...document.querySelectorAll('main svg')].flatMap(svg => {
+            const whole = svg.getBoundingClientRect();
+            return [...svg.querySelectorAll('text')].filter(text => {
+                const box = text.getBoundingClientRect();
+                return box.left < whole.left - 1 || box.right > whole.right + 1
+                    || box.top < whole.top - 1 || box.bottom > whole.bottom + 1;
+            }).map(text => text.textContent);
+        })"""
+    )
+    assert cut == []
+    page.close()
+
+
 def _muted(view):
     return view.evaluate("getComputedStyle(document.querySelector('figcaption')).color")
 
@@ -100,4 +124,4 @@ def test_the_page_refuses_scripts(view, ran, tmp_path):
     spoiled.write_text(page.replace("</main>", "<script>document.title = 'run'</script></main>"), encoding="utf-8")
     view.goto(spoiled.as_uri())
     assert view.title() == "SIMULATED: tiny"
-    assert "Content Security Policy" in view.said[0]
+    assert "Content Security Policy" in view.complaints[0]

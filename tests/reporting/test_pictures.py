@@ -59,3 +59,21 @@ def test_text_in_a_figure_stays_text():
     assert "<script" not in drawn
     assert "$x" in drawn
     assert drawn.count("</svg>") == 1
+
+
+def test_a_label_wider_than_its_figure_is_broken_into_lines():
+    label = "correlation of a student's similarities with the teacher's, on test subjects"
+    with canvas(4, 2) as figure:
+        axes = figure.add_subplot()
+        axes.set_yticks([0], ["a name of some length"])
+        axes.set_xlabel(label)
+        axes.set_ylabel("negative mean absolute error")
+        svg(figure, "figure")
+        figure.draw_without_rendering()
+        for text in (axes.xaxis.label, axes.yaxis.label):
+            box = text.get_window_extent()
+            assert box.x0 >= 0
+            assert box.x1 <= figure.bbox.x1
+            assert box.y0 >= 0
+            assert box.y1 <= figure.bbox.y1
+    assert " ".join(axes.get_xlabel().split()) == label
