@@ -53,6 +53,8 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     check = verb(_check, "read a configuration and its data, and say what must be mended")
     check.add_argument("config", type=Path, help="such as config/biovid.yaml")
+    plan = verb(_plan, "say what an experiment needs before anything runs: clips, disk, memory, trainings, hours")
+    plan.add_argument("config", type=Path, help="such as config/biovid.yaml")
     simulate = verb(_simulate, "make stand-in data in the owners' layout")
     simulate.add_argument("dataset", help="such as biovid")
     simulate.add_argument("--out", type=Path, help="folder; data/simulated/<dataset> by default")
@@ -122,6 +124,15 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     except DataError as error:
         problems.append(str(error).replace(str(manifest), experiment.dataset.root))
     return f"{about['samples']} samples of {about['subjects']} subjects", problems
+
+
+def _plan(options: argparse.Namespace) -> None:
+    """Print what an experiment needs, with estimates from short probes where its data are there."""
+    from pkdot.experiment import load
+    from pkdot.plan import make_plan, sentences_of
+
+    experiment = load(options.config)
+    print(*sentences_of(make_plan(experiment), experiment.dataset.root), sep="\n")
 
 
 def _simulate(options: argparse.Namespace) -> None:

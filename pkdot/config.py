@@ -39,7 +39,7 @@ class DatasetSection(DatasetChoice):
 
     @property
     def is_prepared(self) -> bool:
-        """Whether the project makes the root itself."""
+        """Return whether the project makes the root itself."""
         return self.root.startswith(PREPARED)
 
     def preparation(self) -> PreparationChoice:
@@ -58,25 +58,25 @@ class DatasetSection(DatasetChoice):
 
 
 class Modality(Params):
-    """One modality: where it comes from and what becomes of it."""
+    """One modality: where its data come from, and how they are encoded."""
 
-    role: Literal["prevalent", "privileged"] = Field(description="there at test time, or only while training")
-    source: str = Field(description="the stream of the data set that it is taken from, such as video")
+    role: Literal["prevalent", "privileged"] = Field(description="present at test time, or only in training")
+    source: str = Field(description="the stream of the data set that it is read from, such as video")
     feature: FeatureChoice = Field(description="what turns raw files into arrays, and its options")
     encoder: EncoderChoice = Field(description="what turns arrays into embeddings, and its options")
     training: TrainingParams = Field(TrainingParams(), description="how the encoder is trained")
 
 
 class EmbeddingSection(Params):
-    """What all encoders share."""
+    """What all encoders have in common."""
 
     dim: int = Field(64, ge=2, description="width of an embedding")
-    tokens: int = Field(1, ge=1, description="embeddings in time that a sample gets")
+    tokens: int = Field(1, ge=1, description="number of embeddings of a sample, in time")
     seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
 
 
 class TeacherSection(Params):
-    """The teachers; students share the fusion and the width."""
+    """The teachers; the students have the same fusion and width."""
 
     fusion: FusionChoice = Field(
         FusionChoice(name="gated_cross_attention"), description="how modalities are fused, and its options"
@@ -92,7 +92,7 @@ class TNetSection(TNetParams):
 
 
 class StudentsSection(Params):
-    """The contest."""
+    """The methods that are compared, and how their students are trained."""
 
     methods: list[MethodChoice] = Field(description="methods with their options, or the word all")
     candidates: int = Field(
@@ -122,21 +122,21 @@ class Variant(Params):
     method: MethodChoice = Field(
         description="the method and its options; what is not fixed is chosen as in the contest"
     )
-    tnet: Literal["trained", "random", "off"] | None = Field(
-        None, description="what becomes of T-Net, where it differs"
-    )
+    tnet: Literal["trained", "random", "off"] | None = Field(None, description="the state of T-Net, where it differs")
     fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
 
 
 class Experiment(Params):
-    """One experiment: what its YAML file says."""
+    """One experiment: the content of its YAML file."""
 
     dataset: DatasetSection = Field(description="the data")
     task: TaskParams = Field(TaskParams(), description="what is predicted")
     modalities: dict[str, Modality] = Field(description="the modalities by name")
-    shards: int = Field(4, ge=1, description="jobs that the features of a modality are shared out to, by subject")
-    splits: SplitParams = Field(SplitParams(), description="folds")
+    shards: int = Field(
+        4, ge=1, description="number of jobs among which the features of a modality are divided, by subject"
+    )
+    splits: SplitParams = Field(SplitParams(), description="how subjects are divided into folds")
     embedding: EmbeddingSection = Field(EmbeddingSection(), description="what all encoders share")
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
     tnet: TNetSection = Field(TNetSection(), description="the T-Net")
@@ -146,8 +146,8 @@ class Experiment(Params):
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0, 1, 2], min_length=1, description="seeds of teachers and students"
     )
-    evaluation: EvaluationParams = Field(EvaluationParams(), description="the statistics")
-    compute: ComputeParams = Field(ComputeParams(), description="devices and threads")
+    evaluation: EvaluationParams = Field(EvaluationParams(), description="how methods are compared")
+    compute: ComputeParams = Field(ComputeParams(), description="device and threads")
     overrides: dict[str, dict[str, Any]] = Field(
         {},
         description="fold_<k>: sections that replace parts of modalities, teacher, tnet or students in that fold",
@@ -162,7 +162,7 @@ class Experiment(Params):
         for role in ("prevalent", "privileged"):
             if role not in {modality.role for modality in value.values()}:
                 raise ConfigError(f"no modality has the role {role}; distillation needs both")
-        return dict(sorted(value.items()))  # one order, whatever way the configuration took
+        return dict(sorted(value.items()))  # the same order, however the configuration was read
 
     @field_validator("overrides")
     @classmethod
@@ -191,7 +191,7 @@ class Experiment(Params):
         return [name for name, modality in self.modalities.items() if modality.role == role]
 
     def for_fold(self, fold: int) -> Experiment:
-        """The experiment as fold ``fold`` sees it.
+        """Return the experiment as fold ``fold`` sees it.
 
         Raises
         ------

@@ -87,7 +87,7 @@ def _chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 def _parse(path: Path) -> dict[str, Any]:
     """Return what one file says."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), _Yaml)
+        values = _Yaml(path.read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such configuration.{_hint(path)}") from error
     except OSError as error:

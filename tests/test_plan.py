@@ -1,0 +1,41 @@
+"""A plan counts what a configuration asks for, and estimates the rest where the data are there."""
+
+from __future__ import annotations
+
+from synthetic import arrays_config, make_arrays, write_config
+
+from pkdot.cli import main
+from pkdot.experiment import load
+from pkdot.plan import make_plan
+
+TRAININGS = {"encoders": 4, "teachers": 6, "T-Nets": 2, "students": 8}
+
+
+def test_a_plan_of_data_that_are_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_arrays(tmp_path / "own")
+    config = write_config(tmp_path / "config" / "tiny.yaml", arrays_config())
+    before = sorted(tmp_path.rglob("*"))
+    plan = make_plan(load(config))
+    assert plan.trainings == TRAININGS
+    assert (plan.samples, plan.subjects) == (48, 6)
+    assert list(plan.costs) == ["features", "encoders", "teachers", "students"]
+    assert plan.costs["features"].size == 48 * 2 * (2 * 32 * 4)
+    assert all(cost.seconds >= 0 for cost in plan.costs.values())
+    assert all(cost.size > 0 for cost in plan.costs.values())
+    assert plan.memory > 1e8
+    main(["plan", str(config)])
+    printed = capsys.readouterr()
+    assert "clips       48 of 6 subjects" in printed.out
+    assert "Assumed" in printed.out
+    assert printed.err == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_without_data_counts_the_trainings(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["plan", str(write_config(tmp_path / "config" / "tiny.yaml", arrays_config()))])
+    assert capsys.readouterr().out.splitlines() == [
+        "trainings   4 encoders, 6 teachers, 2 T-Nets, 8 students",
+        "own does not exist, so clips, disk, memory and hours cannot be estimated.",
+    ]
