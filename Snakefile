@@ -20,6 +20,7 @@ from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 from pkdot.layout import ABLATION, ROOTS, Layout
 from pkdot.simulation.base import register as preparations
+from pkdot.stages import STAGES
 
 # Jobs call this checkout and this interpreter, whatever else is installed.
 shell.prefix(

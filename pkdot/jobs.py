@@ -1,4 +1,7 @@
-"""What the workflow tells each job: the parameters of its stage, cut out of the experiment, and a hash of its code."""
+"""The parameters of each job, cut out of the experiment, and a hash of the code that the job runs.
+
+Each function makes the parameters of one stage; ``pkdot.stages`` names it. Those of the pages stand beside the pages.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,6 @@ from pkdot.hallucination.tnet import TNetParams
 from pkdot.layout import BASELINE, teachers_of
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
-from pkdot.reporting.ablation import AblationParams
-from pkdot.reporting.report import ReportParams
 from pkdot.simulation.prepare import PrepareParams
 from pkdot.splits import SplitParams
 from pkdot.stages import STAGES
@@ -26,24 +27,24 @@ from pkdot.training.teacher import TeacherParams
 
 
 def job_params(verb: str, params: Params) -> str:
-    """One sorted line of JSON: the parameters of a job and the hash of the code that it runs."""
+    """Return one sorted line of JSON: the parameters of a job and the hash of the code that it runs."""
     return canonical({"params": params.plain(), "code": code_hash(STAGES[verb].module, params)})
 
 
 def everything(e: Experiment) -> str:
-    """A hash of what all jobs of an experiment are told.
+    """Return a hash of the parameters and the code of all jobs of an experiment.
 
-    It is among what Snakemake knows of the report: a job that failed leaves neither files nor metadata, and its
-    missing files alone make nothing due again while a report of earlier code or options lies there.
+    It is one of the parameters that Snakemake tracks for the report: a job that failed leaves neither files nor
+    metadata, so that without the hash a report of earlier code or options would pass for current.
     """
     folds, modalities = range(e.splits.fold_count), list(e.modalities)
-    told = [job_params("ingest", ingest(e)), job_params("splits", splits(e))]
-    told += [job_params("features", features(e, name, 0)) for name in modalities]
+    all_params = [job_params("ingest", ingest(e)), job_params("splits", splits(e))]
+    all_params += [job_params("features", features(e, name, 0)) for name in modalities]
     for number in folds:
-        told += [job_params("encoder", encoder(e, name, number)) for name in modalities]
-        told += [job_params("teachers", teachers(e, number)), job_params("fold", fold(e, number))]
-        told += [job_params("students", students(e, number, method)) for method in contestants(e)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()
+        all_params += [job_params("encoder", encoder(e, name, number)) for name in modalities]
+        all_params += [job_params("teachers", teachers(e, number)), job_params("fold", fold(e, number))]
+        all_params += [job_params("students", students(e, number, method)) for method in contestants(e)]
+    return hashlib.sha256("\n".join(all_params).encode()).hexdigest()
 
 
 def prepare(e: Experiment) -> PrepareParams:
@@ -52,34 +53,34 @@ def prepare(e: Experiment) -> PrepareParams:
 
 
 def ingest(e: Experiment) -> IngestParams:
-    """Of ingestion."""
+    """Return the parameters of ingestion."""
     sources = {name: modality.source for name, modality in e.modalities.items()}
     dataset = DatasetChoice(name=e.dataset.name, options=e.dataset.options)
     return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources)
 
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
-    """Of one shard of one modality."""
+    """Return the parameters of one shard of one modality."""
     return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards)
 
 
 def index(e: Experiment, modality: str) -> IndexParams:
-    """Of the index of one modality."""
+    """Return the parameters of the index of one modality."""
     return IndexParams(modality=modality)
 
 
 def ledger(e: Experiment) -> LedgerParams:
-    """Of the ledger."""
+    """Return the parameters of the ledger."""
     return LedgerParams()
 
 
 def splits(e: Experiment) -> SplitParams:
-    """Of the splits."""
+    """Return the parameters of the splits."""
     return e.splits
 
 
 def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
-    """Of one encoder."""
+    """Return the parameters of one encoder."""
     e = e.for_fold(fold)
     chosen = e.modalities[modality]
     return EncoderParams(
@@ -96,7 +97,7 @@ def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
 
 
 def teachers(e: Experiment, fold: int) -> TeacherParams:
-    """Of the teachers of one fold."""
+    """Return the parameters of the teachers of one fold."""
     e = e.for_fold(fold)
     return TeacherParams(
         prevalent=e.of_role("prevalent"),
@@ -114,7 +115,7 @@ def teachers(e: Experiment, fold: int) -> TeacherParams:
 
 
 def students(e: Experiment, fold: int, method: str) -> StudentParams:
-    """Of the students of one method, or of one variant of the ablation, on one fold."""
+    """Return the parameters of the students of one method, or of one variant of the ablation, on one fold."""
     e = e.for_fold(fold)
     methods = {choice.name: choice for choice in e.students.methods}
     if method not in methods and method not in e.ablation:
@@ -142,14 +143,14 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
 
 
 def contestants(e: Experiment, contest: str = "") -> list[str]:
-    """The methods of the contest, or the baseline and the variants of the ablation, in the order of the report."""
+    """Return the methods of the contest, or the baseline and the variants of the ablation, in order of the report."""
     if contest:
         return [BASELINE, *e.ablation]
     return [method.name for method in e.students.methods]
 
 
 def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
-    """Of the metrics of one fold."""
+    """Return the parameters of the metrics of one fold."""
     e = e.for_fold(fold)
     return FoldParams(
         fold=fold,
@@ -161,24 +162,14 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
 
 
 def summary(e: Experiment, experiment: str) -> SummaryParams:
-    """Of the summary."""
+    """Return the parameters of the summary."""
     return SummaryParams(
         experiment=experiment, task=e.task, teachers=teachers_of(e.modalities), evaluation=e.evaluation
     )
 
 
-def ablation(e: Experiment, experiment: str) -> AblationParams:
-    """Of the page of the ablation."""
-    return AblationParams(experiment=experiment, variants={name: v.plain() for name, v in e.ablation.items()})
-
-
-def report(e: Experiment, experiment: str) -> ReportParams:
-    """Of the report, which shows the whole configuration."""
-    return ReportParams(experiment=experiment, configuration=e.plain())
-
-
 def mirror(e: Experiment, experiment: str) -> MirrorParams:
-    """Of the mirror in MLflow: what the results hold."""
+    """Return the parameters of the mirror in MLflow: what the results hold."""
     return MirrorParams(
         experiment=experiment,
         configuration=e.plain(),

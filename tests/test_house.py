@@ -21,17 +21,6 @@ TEXTS = [
     *(REPO / "benchmarks").rglob("*.py"),
     *(REPO / name for name in ("Snakefile", "Makefile", "README.md", "pyproject.toml", "environment.yml")),
 ]
-ROOMS = [
-    "datasets",
-    "features",
-    "encoders",
-    "fusion",
-    "hallucination",
-    "distillation",
-    "training",
-    "evaluation",
-    "reporting",
-]
 HEAVY = {
     "torch",
     "sklearn",
@@ -127,17 +116,6 @@ def test_heavy_imports_are_inside_functions(path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         assert not {name.split(".")[0] for name in names} & HEAVY, f"line {node.lineno}"
-
-
-@modules
-def test_no_module_imports_from_a_later_room(path):
-    room = path.relative_to(PACKAGE).parts[0]
-    if room not in ROOMS:
-        pytest.skip("belongs to no room")
-    later = ROOMS[ROOMS.index(room) + 1 :]
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pkdot."):
-            assert node.module.split(".")[1] not in later, f"line {node.lineno}: {node.module}"
 
 
 @pytest.mark.parametrize("path", [path for path in TEXTS if path.is_file()], ids=name_of)

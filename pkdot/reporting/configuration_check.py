@@ -25,31 +25,28 @@ def check_configuration(experiment: Experiment, name: str, records: dict[Path, d
     """
     for record in records.values():
         if record["stage"] == STAGES["prepare"].module and not experiment.dataset.is_prepared:
-            continue  # made by hand: the configuration says nothing of how
-        given = record["params"]
-        asked = [params for params in _asked(experiment, name, record) if params.keys() == given.keys()]
-        if asked and given not in asked:
-            where, was, now = next(_differences(given, asked[0]))
+            continue  # made by hand: the configuration does not describe it
+        used = record["params"]
+        wanted = [params for params in _current(experiment, name, record) if params.keys() == used.keys()]
+        if wanted and used not in wanted:
+            where, before, now = next(_differences(used, wanted[0]))
             raise DataError(
-                f"{record['marker']}: was made with {where} = {was}, but the configuration says {now}. "
+                f"{record['marker']}: was made with {where} = {before}, but the configuration says {now}. "
                 f"Delete {to_delete(record)} and run again."
             )
 
 
-def _asked(experiment: Experiment, name: str, record: dict) -> Iterator[dict[str, Any]]:
-    """Parameters of the jobs of the record's stage that could be the same job."""
-    from pkdot import jobs  # it knows this stage too
-
-    params = record["params"]
-    known = {**params, "experiment": name, "method": params.get("label")}
-    for verb, stage in STAGES.items():
-        make = getattr(jobs, verb, None)
-        if stage.module != record["stage"] or make is None:
+def _current(experiment: Experiment, name: str, record: dict) -> Iterator[dict[str, Any]]:
+    """Yield the present parameters of each job of the record's stage that could be the same job."""
+    values = {**record["params"], "experiment": name, "method": record["params"].get("label")}
+    for stage in STAGES.values():
+        if stage.module != record["stage"]:
             continue
+        make = stage.make_params()
         arguments = list(inspect.signature(make).parameters.values())[1:]
-        if all(each.name in known or each.default is not each.empty for each in arguments):
+        if all(each.name in values or each.default is not each.empty for each in arguments):
             try:
-                made = make(experiment, **{each.name: known[each.name] for each in arguments if each.name in known})
+                made = make(experiment, **{each.name: values[each.name] for each in arguments if each.name in values})
             except (KeyError, ConfigError):  # a modality or method that the configuration no longer has
                 raise DataError(
                     f"{record['marker']}: is of a modality or method that the configuration does not have. "
@@ -58,11 +55,11 @@ def _asked(experiment: Experiment, name: str, record: dict) -> Iterator[dict[str
             yield json.loads(canonical(made.plain()))
 
 
-def _differences(was: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Places at which two parameter sets differ, with both values."""
-    if isinstance(was, dict) and isinstance(now, dict):
-        for key in sorted(was.keys() | now.keys()):
+def _differences(before: Any, now: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the places at which two parameter sets differ, with both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
             inside = f"{place}.{key}" if place else key
-            yield from _differences(was.get(key), now.get(key), inside)
-    elif was != now:
-        yield place, was, now
+            yield from _differences(before.get(key), now.get(key), inside)
+    elif before != now:
+        yield place, before, now

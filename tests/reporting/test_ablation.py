@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tree
 
-from pkdot import jobs
+from pkdot.reporting.ablation import ablation_params
 from pkdot.stages import STAGES
 
 RELEASED = {"method": {"name": "kd", "weight": 2}, "tnet": "random", "fusion": "joint_cross_attention", "batch_size": 4}
@@ -30,7 +30,7 @@ def page(*names):
     """Text of the page of the first experiment; its own methods stand for the variants."""
     e = tree.tiny(Path("data/root"), ablation={"kd": RELEASED})
     summaries = [Path(f"results/{name}/summary.json") for name in names]
-    STAGES["ablation"].function()(summaries[0], summaries, Path("results/page"), jobs.ablation(e, names[0]))
+    STAGES["ablation"].function()(summaries[0], summaries, Path("results/page"), ablation_params(e, names[0]))
     text = Path("results/page/ablation.html").read_text(encoding="utf-8")
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition("<main>")[2]))
 

@@ -12,6 +12,7 @@ from synthetic import arrays_config, write_manifest
 from pkdot import jobs
 from pkdot.config import Experiment
 from pkdot.markers import SIMULATED
+from pkdot.reporting.report import report_params
 from pkdot.stages import STAGES
 
 SUBJECTS = ["<script>alert('s')</script>", "$\\frac$", '"><img src=x onerror=alert(1)>', "../../etc", "ü 人", "s6"]
@@ -93,7 +94,7 @@ def report(name: str, e: Experiment, out: Path | None = None) -> Path:
     """Write the report of an experiment that was run."""
     results = Path("results") / name
     out = out or results
-    STAGES["report"].function()(Path("data/processed") / name, results, out, jobs.report(e, name))
+    STAGES["report"].function()(Path("data/processed") / name, results, out, report_params(e, name))
     return out / "report.html"
 
 

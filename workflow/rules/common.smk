@@ -28,7 +28,7 @@ def job_params(verb, *names):
         }
         described = experiment(wildcards.experiment)
         try:
-            make = getattr(jobs, verb)
+            make = STAGES[verb].make_params()
             return jobs.job_params(verb, make(described, **{**chosen, **numbers}))
         except PkdotError as error:
             raise WorkflowError(
