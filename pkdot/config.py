@@ -16,11 +16,11 @@ from pkdot.distillation.base import MethodChoice
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import EvaluationParams
+from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import BASELINE, PACKAGED, SIMULATED, fold_name
+from pkdot.layout import PACKAGED, SIMULATED, fold_name
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import SplitParams
@@ -109,8 +109,8 @@ class StudentsSection(Params):
     @classmethod
     def _with_a_baseline(cls, value: list[MethodChoice]) -> list[MethodChoice]:
         names = [method.name for method in value]
-        if BASELINE not in names:
-            raise ConfigError(f"the methods do not hold '{BASELINE}', the baseline that all are compared to; add it")
+        if not any(methods.load(name).prevalent_only for name in names):
+            raise ConfigError("no method can be the baseline that all are compared to; add student_only")
         if len(set(names)) < len(names):
             raise ConfigError("a method is named twice; make a second experiment of it")
         return value
@@ -185,6 +185,16 @@ class Experiment(Params):
         if len(set(value)) < len(value):
             raise ConfigError("a seed is named twice")
         return value
+
+    @property
+    def method_names(self) -> list[str]:
+        """Names of the methods of the contest."""
+        return [method.name for method in self.students.methods]
+
+    @property
+    def prevalent_only(self) -> list[str]:
+        """Methods that never meet a teacher or a privileged modality: candidates for the baseline."""
+        return [name for name in self.method_names if methods.load(name).prevalent_only]
 
     def of_role(self, role: str) -> list[str]:
         """Names of the modalities of a role."""

@@ -46,6 +46,7 @@ def _check(where: str, experiment: Experiment) -> None:
         _check_data(experiment)
         _check_names(experiment)
         _check_networks(experiment)
+        experiment.evaluation.check(experiment.method_names, list(experiment.ablation))
     except ConfigError as error:
         lines = [line if line.endswith((".", "?")) else f"{line}." for line in str(error).splitlines()]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
@@ -123,4 +124,4 @@ def _check_override(where: str, experiment: Experiment, fold: int) -> None:
 def _shared(experiment: Experiment) -> tuple[dict, list[str]]:
     """Return what all folds must have in common."""
     modalities = {name: (m.role, m.source, m.feature) for name, m in experiment.modalities.items()}
-    return modalities, [method.name for method in experiment.students.methods]
+    return modalities, experiment.method_names

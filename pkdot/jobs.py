@@ -11,10 +11,11 @@ from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import ConfigError
-from pkdot.evaluation.evaluate import FoldParams, SummaryParams
+from pkdot.evaluation.fold import FoldParams
+from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import BASELINE, teachers_of
+from pkdot.layout import teachers_of
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.simulation.prepare import PrepareParams
@@ -56,7 +57,7 @@ def ingest(e: Experiment) -> IngestParams:
     """Return the parameters of ingestion."""
     sources = {name: modality.source for name, modality in e.modalities.items()}
     dataset = DatasetChoice(name=e.dataset.name, options=e.dataset.options)
-    return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources, shards=e.shards)
+    return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources)
 
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
@@ -143,10 +144,10 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
 
 
 def contestants(e: Experiment, contest: str = "") -> list[str]:
-    """Return the methods of the contest, or the baseline and the variants of the ablation, in order of the report."""
+    """Return the methods of the contest, or of the ablation (candidates for the baseline, variants), in order."""
     if contest:
-        return [BASELINE, *e.ablation]
-    return [method.name for method in e.students.methods]
+        return [*e.prevalent_only, *e.ablation]
+    return e.method_names
 
 
 def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
@@ -161,10 +162,24 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
     )
 
 
-def summary(e: Experiment, experiment: str) -> SummaryParams:
-    """Return the parameters of the summary."""
+def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
+    """Return the parameters of the comparison over all folds."""
+    if contest:
+        reference = e.evaluation.ablation_reference
+        compared, contrasts = [], [(variant, reference) for variant in e.ablation if variant != reference]
+    else:
+        compared = [method for method in e.method_names if method not in e.prevalent_only]
+        contrasts = e.evaluation.declared(e.method_names)
     return SummaryParams(
-        experiment=experiment, task=e.task, teachers=teachers_of(e.modalities), evaluation=e.evaluation
+        experiment=experiment,
+        task=e.task,
+        methods=contestants(e, contest),
+        teachers=teachers_of([] if contest else e.modalities),
+        prevalent_only=e.prevalent_only,
+        compared=compared,
+        contrasts=contrasts,
+        seeds=SeedParams(encoders=e.embedding.seed, splits=e.splits.seed, networks=e.seeds),
+        evaluation=ResamplingParams(bootstrap=e.evaluation.bootstrap, seed=e.evaluation.seed),
     )
 
 

@@ -84,8 +84,8 @@ STAGES = {
     "students": Stage(
         "pkdot.training.student:train_students", "train the students of a method on a fold", "pkdot.jobs:students"
     ),
-    "fold": Stage("pkdot.evaluation.evaluate:evaluate_fold", "score all methods on a fold", "pkdot.jobs:fold"),
-    "summary": Stage("pkdot.evaluation.evaluate:summarise", "compare all methods over all folds", "pkdot.jobs:summary"),
+    "fold": Stage("pkdot.evaluation.fold:evaluate_fold", "score all methods on a fold", "pkdot.jobs:fold"),
+    "summary": Stage("pkdot.evaluation.summary:summarise", "compare all methods over all folds", "pkdot.jobs:summary"),
     "ablation": Stage(
         "pkdot.reporting.ablation:write_ablation",
         "write the page of the ablation",

@@ -79,7 +79,7 @@ def with_a_modality_called_dropout():
     [
         (changed("dataset", name="arays"), "no data set 'arays'. Did you mean 'arrays'"),
         (changed("students", methods=["student_only", "kdd"]), "no method 'kdd'. Did you mean 'kd'"),
-        (changed("students", methods=["kd"]), "'student_only', the baseline"),
+        (changed("students", methods=["kd"]), "no method can be the baseline"),
         (changed("students", methods=["student_only", "kd", "kd"]), "named twice"),
         (changed("students", methods=["student_only", {"temperature": 2}]), "methods.1.name' is missing"),
         (changed("modalities", "pulse", role="prevalent"), "no modality has the role privileged"),
@@ -112,6 +112,9 @@ def with_a_modality_called_dropout():
         (changed(ablation={"teacher": {"method": "sp"}}), "'teacher' is a teacher too"),
         (changed(ablation={"../a": {"method": "sp"}}), "'../a' is no name"),
         (changed(ablation={"a": {"method": "dkd"}}), "at least three classes, but there are 2"),
+        (changed(ablation={"a": {"method": "sp"}}), "ablation_reference is 'released', but the ablation has a"),
+        (changed("evaluation", contrasts=[["kd", "sp"]]), "contrasts names 'sp', but students.methods has no such"),
+        (changed("evaluation", contrasts=[["kd", "kd"]]), "compares 'kd' with itself"),
         (
             changed(ablation={"a": {"method": "sp", "fusion": {"name": "gated_cross_attention", "heads": 3}}}),
             "3 heads",

@@ -29,7 +29,7 @@ EDITS = [
     ("training/fold.py", {"kd", "feature_mse", "teachers"}),  # imported inside a function
     ("tasks.py", {"kd", "feature_mse", "teachers"}),  # imported by an import
     ("encoders/cnn1d.py", set()),
-    ("evaluation/evaluate.py", set()),
+    ("evaluation/summary.py", set()),
     ("distillation/sp.py", set()),
 ]
 HASHES = """

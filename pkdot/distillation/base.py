@@ -101,11 +101,14 @@ class Distiller(nn.Module):
         Keys of ``NEEDS``; the configuration refuses a method whose needs are not met.
     weights : tuple of float
         The weights to choose from, the most usual first.
+    prevalent_only : bool
+        Whether the student never meets a teacher or a privileged modality; the strongest of these is the baseline.
     """
 
     Options: ClassVar[type[Options]] = Options
     name: ClassVar[str]
     needs: ClassVar[set[str]] = set()
+    prevalent_only: ClassVar[bool] = False
     weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
 
     def __init__(self, context: Context, options: Options):

@@ -8,6 +8,8 @@ from pkdot.distillation.student_only import StudentOnly
 
 @register("tnet_only")
 class TNetOnly(StudentOnly):
+    prevalent_only = False  # T-Net learnt from privileged embeddings
+
     def student(self) -> nn.Module:
         student = self.context.hallucinating_student()
         student.teacher.head = nn.Sequential(nn.Dropout(self.options.dropout), student.teacher.head)

@@ -37,6 +37,7 @@ class ImputingStudent(nn.Module):
 
 @register("zero_imputation")
 class ZeroImputation(StudentOnly):
+    prevalent_only = False
     dropped = 0.0  # share of training samples without their privileged modalities
 
     def student(self) -> nn.Module:

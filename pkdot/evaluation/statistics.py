@@ -3,47 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
 
 EXACT = 13  # subjects up to which all permutations are tried
 
 
+def finite(value: float) -> float | None:
+    """Return the value as JSON can hold it: None where it is not defined."""
+    return float(value) if np.isfinite(value) else None
+
+
 def bootstrap_weights(subjects: int, repeats: int, seed: int) -> np.ndarray:
-    """How often each subject is drawn in each resample, shape (repeats, subjects)."""
+    """Return how often each subject is drawn in each resample, shape (repeats, subjects)."""
     rng = np.random.default_rng(seed)
     return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=repeats)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Percentile interval of resampled values.
+    """Return the percentile interval of resampled values.
 
     Resamples for which the value is not defined (such as those without a needed class) are left out; where no
     value is defined, neither is the interval: NaN.
     """
-    known = values[np.isfinite(values)]
-    if not len(known):
+    defined = values[np.isfinite(values)]
+    if not len(defined):
         return np.nan, np.nan
     tail = (1 - level) / 2 * 100
-    low, high = np.percentile(known, [tail, 100 - tail])
+    low, high = np.percentile(defined, [tail, 100 - tail])
     return float(low), float(high)
+
+
+def smallest_difference(resampled: np.ndarray, level: float = 0.05, power: float = 0.8) -> float:
+    """Return the smallest true difference that a test over these subjects would show.
+
+    It is (z_{1 - level/2} + z_{power}) times the standard error, 2.80 times by default: the minimum detectable effect
+    (Bloom 1995, Evaluation Review 19(5), 547-556). The test is two-sided, of one contrast, not corrected for others.
+
+    Parameters
+    ----------
+    resampled : ndarray, shape (resamples,)
+        The difference of two methods on the same subjects, on each resample of them; its standard deviation is the
+        standard error. Resamples for which it is not defined are left out; NaN where fewer than two are left.
+    level : float
+        The level of the test.
+    power : float
+        The probability that the difference is shown.
+    """
+    defined = resampled[np.isfinite(resampled)]
+    if len(defined) < 2:
+        return np.nan
+    normal = NormalDist()
+    return float((normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * defined.std(ddof=1))
 
 
 def swap_test(
     differences: Callable[[np.ndarray], dict[str, np.ndarray]], subjects: int, seed: int, resamples: int = 9999
 ) -> dict[str, float]:
-    """Two-sided permutation test that two methods, paired by subject, might as well change places.
+    """Test with permutations whether two methods, paired by subject, might as well change places (two-sided).
 
-    The statistic is the very difference that is reported, and not a mean over subjects of a metric of each: where
+    The statistic is the difference that is reported, and not a mean over subjects of a metric of each subject: where
     a metric is no mean over clips (CCC, AUC, F1), the two may even differ in sign.
 
     Parameters
     ----------
     differences : callable
         From places, shape (n, subjects), 1 where the methods change places in a subject and else 0, to the
-        difference of each metric, shape (n,). Where one is not defined it counts against a difference.
+        difference of each metric, shape (n,). A permutation without a defined difference counts against one.
     subjects : int
         Number of subjects.
+    seed : int
+        Seed of the permutations, where not all of them are tried.
+    resamples : int
+        Number of permutations, where not all of them are tried.
 
     Returns
     -------
@@ -54,13 +87,13 @@ def swap_test(
         places = (np.arange(2**subjects)[:, None] >> np.arange(subjects)) & 1
     else:
         places = np.random.default_rng(seed).integers(0, 2, (resamples, subjects))
-    observed, swapped = differences(np.zeros((1, subjects))), differences(places.astype(float))
-    as_far = {m: ~(np.abs(swapped[m]) < abs(value[0]) * (1 - 1e-9) - 1e-12) for m, value in observed.items()}
+    values = differences(np.concatenate([np.zeros((1, subjects)), places]))  # the first row is what was observed
+    as_far = {m: ~(np.abs(v[1:]) < abs(v[0]) * (1 - 1e-9) - 1e-12) for m, v in values.items()}
     return {m: float(far.mean() if exact else (far.sum() + 1) / (resamples + 1)) for m, far in as_far.items()}
 
 
 def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down correction (Holm 1979): p-values that hold for all methods together, in the given order."""
+    """Return p-values after Holm's step-down correction (Holm 1979), in the order of ``p_values``."""
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")
     factors = len(p) - np.arange(len(p))

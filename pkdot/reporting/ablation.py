@@ -10,9 +10,10 @@ from pydantic import Field
 
 from pkdot.evaluation.metrics import label_of
 from pkdot.files import read_json, write_text
-from pkdot.layout import ABLATION_PAGE, BASELINE, SPLITS, UPPER_BOUND
+from pkdot.layout import ABLATION_PAGE, SPLITS
 from pkdot.params import Params
 from pkdot.provenance import chain, job
+from pkdot.reporting.conclusion import declared
 from pkdot.reporting.formatting import percent
 
 if TYPE_CHECKING:
@@ -53,13 +54,15 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
     with job(__name__, out, params, inputs=[summary, *protocols], record="ablation") as scratch:
         found = read_json(summary)
         metric = found["primary_metric"]
+        tests = {entry["method"]: entry for entry in declared(found) if entry["metric"] == metric}
         rows = [row for row in found["rows"] if row["metric"] == metric]
         context = {
             "experiment": params.experiment,
             "summary": found,
             "rows": rows,
+            "tests": tests,
             "changes": {name: _change(variant) for name, variant in params.variants.items()},
-            "figure": _figure(rows, metric),
+            "figure": _figure(rows, found),
             "leaks": _leaks(chain([summary])),
             "protocols": _protocols(protocols, metric),
         }
@@ -77,13 +80,14 @@ def _change(variant: dict[str, Any]) -> str:
     return f"{name}: {said}" if said else name
 
 
-def _figure(rows: list[dict], metric: str) -> str:
+def _figure(rows: list[dict], summary: dict) -> str:
     """Each variant's mean with its interval; dashed lines mark baseline and upper bound."""
     from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
     from pkdot.reporting.plotting import ROWS_WIDTH, STUDENT, canvas, svg
     from pkdot.reporting.plotting import UPPER_BOUND as UPPER_BOUND_COLOUR
 
-    ends = {BASELINE: BASELINE_COLOUR, UPPER_BOUND: UPPER_BOUND_COLOUR}
+    metric = summary["primary_metric"]
+    ends = {summary["baseline"]["method"]: BASELINE_COLOUR, summary["upper_bound"]: UPPER_BOUND_COLOUR}
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
         for position, row in enumerate(rows):
@@ -132,7 +136,7 @@ def _told(records: dict[Path, dict], methods: list[str]) -> dict[str, set[str]]:
     told: dict[str, set[str]] = {}
     for path, record in records.items():
         stage, params = record["stage"].rpartition(".")[2], record["params"]
-        if stage == "evaluate" or params.get("label", methods[0]) not in methods:
+        if stage in ("fold", "summary") or params.get("label", methods[0]) not in methods:
             continue
         if stage == "splits":
             told["share of the data in training"] = {_share(path.with_name(SPLITS))}

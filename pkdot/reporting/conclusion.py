@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pkdot.evaluation.metrics import label_of, lower_is_better
-from pkdot.layout import BASELINE, UPPER_BOUND
+from pkdot.layout import UPPER_BOUND
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, plural, signed, subjects_of
 
 OWN = "pkdot"
@@ -31,9 +31,8 @@ class Conclusion:
     sentences: list[str]
 
 
-def headline(students: list[str], validation: dict[str, float]) -> str | None:
-    """The student that the answer is about, chosen without a look at the test subjects."""
-    rivals = [method for method in students if method != BASELINE]
+def headline(rivals: list[str], validation: dict[str, float]) -> str | None:
+    """Return the distilled student that the conclusion is about, chosen without a look at the test subjects."""
     if OWN in rivals:
         return OWN
     return max(rivals, key=validation.__getitem__, default=None)
@@ -47,28 +46,42 @@ def conclude(summary: dict, students: list[str], validation: dict[str, float]) -
     summary : dict
         summary.json.
     students : list of str
-        The methods that train students, the baseline among them.
+        The methods that train students, those that never use privileged data among them.
     validation : dict of str to float
         Validation score of each student, for the choice of the headline where ``pkdot`` did not take part.
     """
     metric = summary["primary_metric"]
-    rows = {row["method"]: row for row in summary["rows"] if row["metric"] == metric}
-    rivals = [method for method in students if method != BASELINE]
-    method = headline(students, validation)
+    rows, baseline = compared_rows(summary, metric), summary["baseline"]
+    rivals = [method for method in students if method not in baseline["validation"]]
+    method = headline(rivals, validation)
     if method is None:
-        levels = f"The baseline reaches {_bare(rows[BASELINE])}, the upper bound {_bare(rows[UPPER_BOUND])}."
+        levels = f"The baseline reaches {_bare(rows[baseline['method']])}, the upper bound {_bare(rows[UPPER_BOUND])}."
         claim = "No student was distilled, so there is nothing to compare."
         return Conclusion(None, claim, [_terms(summary, metric), levels])
     share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
     defined = share["share"] is not None and _gain(rows[UPPER_BOUND], metric) > 0
     sentences = [
         _terms(summary, metric),
-        _test(rows[method], metric, compared=sum(row["p"] is not None for row in rows.values())),
+        _test(rows[method], metric, len(declared(summary))),
         _gap(rows[UPPER_BOUND], share, metric, defined),
         _winners(rows, rivals, metric),
         _choice(rows, rivals, method, metric),
     ]
     return Conclusion(method, _claim(rows[method], share, metric, defined), sentences)
+
+
+def compared_rows(summary: dict, metric: str) -> dict[str, dict]:
+    """Return the row of each method by a metric, with the test against the baseline; None where there is none."""
+    rows = {row["method"]: {**row, "p": None, "p_holm": None} for row in summary["rows"] if row["metric"] == metric}
+    for entry in summary["contrasts"]:
+        if (entry["metric"], entry["reference"]) == (metric, summary["baseline"]["method"]):
+            rows[entry["method"]] |= {"p": entry["p"], "p_holm": entry["p_holm"]}
+    return rows
+
+
+def declared(summary: dict) -> list[dict]:
+    """Return the contrasts that the correction is over."""
+    return [entry for entry in summary["contrasts"] if entry["p_holm"] is not None]
 
 
 def _claim(row: dict, share: dict, metric: str, defined: bool) -> str:
@@ -109,7 +122,8 @@ def _terms(summary: dict, metric: str) -> str:
     lower = ", where lower is better," if lower_is_better(metric) else ""
     return (
         f"The measure is {label_of(metric)}{lower} over the test samples of {subjects_of(summary)}. "
-        f"The baseline is a student that never saw a privileged modality ({BASELINE}); the upper bound is the "
+        f"The baseline is {summary['baseline']['method']}, the best on the validation subjects of the methods that "
+        "never meet a privileged modality; the upper bound is the "
         "teacher, which has every modality at test time too."
     )
 
@@ -180,7 +194,7 @@ def warnings_of_the_test(summary: dict, scheme: str) -> list[str]:
         Scheme of the splits.
     """
     rows = [row for row in summary["rows"] if row["metric"] == summary["primary_metric"]]
-    subjects, compared = rows[0]["n_subjects"], sum(row["p"] is not None for row in rows)
+    subjects, compared = rows[0]["n_subjects"], len(declared(summary))
     found = []
     if scheme == "clips_as_released":
         found.append(

@@ -12,10 +12,11 @@ from pkdot.config import Experiment
 from pkdot.data import Features, Samples
 from pkdot.evaluation.metrics import lower_is_better
 from pkdot.files import read_json
-from pkdot.layout import BASELINE, FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, Layout, teachers_of, trained
+from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, Layout, teachers_of, trained
 from pkdot.ledger import Entry, Ledger
 from pkdot.provenance import chain
-from pkdot.reporting.conclusion import headline
+from pkdot.reporting.conclusion import compared_rows, headline
+from pkdot.tables import read_parts
 
 SCORES = {
     "classification": "balanced accuracy",
@@ -38,25 +39,15 @@ class Results:
 
     Attributes
     ----------
-    methods : list of str
-        Students in the order of the configuration, but for the baseline, which is first.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
-    everyone : list of str
-        Methods, then teachers.
-    baseline : str
-        The method that all are compared to.
     folds, seeds : list of int
         All folds, and the seeds of teachers and students.
     """
 
     def __init__(self, processed: Path, folder: Path, experiment: Experiment) -> None:
         self.layout, self.experiment = Layout(processed, folder), experiment
-        named = [method.name for method in experiment.students.methods]
-        self.baseline = BASELINE
-        self.methods = sorted(named, key=lambda name: name != self.baseline)
         self.teachers = teachers_of(experiment.modalities)
-        self.everyone = [*self.methods, *self.teachers]
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
 
@@ -92,6 +83,22 @@ class Results:
         return chain(self.files())
 
     @cached_property
+    def baseline(self) -> str:
+        """The method that all are compared to."""
+        return self.summary["baseline"]["method"]
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """Students in the order of the configuration, except the baseline, which is first."""
+        named = [method.name for method in self.experiment.students.methods]
+        return sorted(named, key=lambda name: name != self.baseline)
+
+    @property
+    def everyone(self) -> list[str]:
+        """Methods, then teachers."""
+        return [*self.methods, *self.teachers]
+
+    @cached_property
     def summary(self) -> dict:
         """summary.json."""
         return read_json(self.layout.summary())
@@ -119,7 +126,8 @@ class Results:
     @cached_property
     def chosen(self) -> str | None:
         """The student that the conclusion is about; None where only the baseline took part."""
-        return headline(self.methods, self.validation)
+        rivals = [method for method in self.methods if method not in self.summary["baseline"]["validation"]]
+        return headline(rivals, self.validation)
 
     @property
     def shown(self) -> list[str]:
@@ -159,15 +167,16 @@ class Results:
         """Content of each fold_<k>.json."""
         return [read_json(self.layout.fold(fold)) for fold in self.folds]
 
-    @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """Test predictions of all methods, folds and seeds."""
-        return pd.read_parquet(self.layout.predictions())
+    def predictions(self, method: str, seed: int, columns: list[str] | None = None) -> pd.DataFrame:
+        """Return the test predictions of one method with one seed."""
+        parts = read_parts(self.layout.predictions(), columns, method, seed)
+        plain = [part.astype(dict.fromkeys(part.select_dtypes("category"), object)) for part in parts]
+        return pd.concat(plain, ignore_index=True)
 
     @cached_property
     def subjects(self) -> list[str]:
         """Test subjects in order."""
-        return sorted(self.predictions["subject_id"].unique())
+        return sorted(self.predictions(UPPER_BOUND, self.seeds[0], ["subject_id"])["subject_id"].unique())
 
     @cached_property
     def _scorers(self) -> dict[str, list]:
@@ -175,10 +184,13 @@ class Results:
         from pkdot.evaluation.metrics import Metrics
 
         kind, classes = self.experiment.task.kind, self.samples.classes
-        scorers: dict[str, list] = {}
-        for (method, _), table in self.predictions.groupby(["method", "seed"]):
-            scorers.setdefault(method, []).append(Metrics(table, self.subjects, kind, classes))
-        return scorers
+        return {
+            method: [
+                Metrics(read_parts(self.layout.predictions(), None, method, seed), self.subjects, kind, classes)
+                for seed in self.seeds
+            ]
+            for method in self.everyone
+        }
 
     def by_subject(self, method: str) -> np.ndarray:
         """Return the primary metric of each subject alone, mean over seeds, shape (subjects,)."""
@@ -192,7 +204,7 @@ class Results:
     def row(self, method: str, metric: str | None = None) -> dict:
         """Return the row of the summary of a method; the primary metric by default."""
         metric = metric or self.primary
-        return next(row for row in self.summary["rows"] if (row["method"], row["metric"]) == (method, metric))
+        return compared_rows(self.summary, metric)[method]
 
     @cached_property
     def choices(self) -> dict[str, list[dict]]:

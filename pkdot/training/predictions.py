@@ -1,17 +1,22 @@
-"""What a network says of the test part of a fold, as a table."""
+"""The predictions of a network for the test part of a fold, as a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
+from pkdot.tables import ROWS, TableWriter
+
 if TYPE_CHECKING:
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
+
+IDS = ["sample_id", "subject_id", "group_id"]
 
 
 def prediction_table(
@@ -24,32 +29,44 @@ def prediction_table(
     DataFrame
         sample_id, subject_id, group_id, target, prediction; for classes the names, and a column ``score_<number>``
         with each class's probability; for a regression one row a frame and target, with ``output`` (the target's
-        name) and ``frame``, and only frames that have a target.
+        name) and ``frame``, and only frames that have a target. Names are categories, so that a row of a regression
+        takes 29 bytes.
     """
     rows = fold.test if rows is None else rows
     with torch.no_grad():
-        logits = predict(fold.index(rows)).logits.double().cpu()
-    samples = fold.samples.table.iloc[rows][["sample_id", "subject_id", "group_id"]].reset_index(drop=True)
+        logits = predict(fold.index(rows)).logits.cpu()
+    samples = fold.samples.table.iloc[rows][IDS].reset_index(drop=True)
     task = fold.task
     if task.regression:
-        return _long(samples, logits.numpy(), task.targets[rows], task.names)
-    names = np.array(task.classes)
-    probabilities = logits.softmax(dim=1).numpy()
-    samples["target"] = names[task.targets[rows]]
-    samples["prediction"] = names[probabilities.argmax(axis=1)]
-    for number in range(len(names)):
+        return _frames(samples, logits.float().numpy(), task.targets[rows], task.names)
+    classes = list(task.classes or ())
+    probabilities = logits.double().softmax(dim=1).numpy()
+    samples["target"] = pd.Categorical.from_codes(task.targets[rows], classes)
+    samples["prediction"] = pd.Categorical.from_codes(probabilities.argmax(axis=1), classes)
+    for number in range(len(classes)):
         samples[f"score_{number}"] = probabilities[:, number]
     return samples
 
 
-def _long(samples: pd.DataFrame, values: np.ndarray, targets: np.ndarray, names: list[str]) -> pd.DataFrame:
+def _frames(samples: pd.DataFrame, values: np.ndarray, targets: np.ndarray, names: list[str]) -> pd.DataFrame:
+    """Return the table of a regression, a row for each frame and target that has an annotation."""
     count, _, _, outputs = targets.shape
     truth = targets.reshape(count, -1, outputs)
-    said = values.reshape(truth.shape)
-    sample, frame, output = np.nonzero(~np.isnan(truth))
-    table = samples.iloc[sample].reset_index(drop=True)
-    table["output"] = np.array(names)[output]
-    table["frame"] = frame
-    table["target"] = truth[sample, frame, output].astype(float)
-    table["prediction"] = said[sample, frame, output]
-    return table
+    predicted = values.reshape(truth.shape)
+    there = ~np.isnan(truth)
+    sample, frame, output = (place.astype(np.int32) for place in np.nonzero(there))
+    columns: dict[str, np.ndarray | pd.Categorical] = {}
+    for name in IDS:
+        codes, found = pd.factorize(samples[name])
+        columns[name] = pd.Categorical.from_codes(codes.astype(np.int32)[sample], found)
+    columns["output"] = pd.Categorical.from_codes(output, names)
+    columns["frame"] = frame
+    columns["target"], columns["prediction"] = truth[there], predicted[there]
+    return pd.DataFrame(columns, copy=False)
+
+
+def write_predictions(path: Path, table: pd.DataFrame) -> None:
+    """Write a table of predictions part by part."""
+    with TableWriter(path) as writer:
+        for start in range(0, max(1, len(table)), ROWS):
+            writer.write(table.iloc[start : start + ROWS])

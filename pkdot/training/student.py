@@ -174,12 +174,12 @@ class _Run:
         import pandas as pd
         from safetensors.torch import save_file
 
-        from pkdot.training.predictions import prediction_table
+        from pkdot.training.predictions import prediction_table, write_predictions
 
         folder.mkdir(parents=True)
         weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
         save_file(weights, folder / WEIGHTS)
-        prediction_table(self.fold, self._predict).to_parquet(folder / PREDICTIONS, index=False)
+        write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
         save_file(self._test_features(), folder / FEATURES)
         pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)
         write_json(folder / METRICS, {**choice, "parameters": sum(v.numel() for v in weights.values())})

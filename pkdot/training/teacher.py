@@ -188,6 +188,8 @@ def _write(folder: Path, trained: _Trained) -> None:
     import pandas as pd
     from safetensors.torch import save_file
 
+    from pkdot.training.predictions import write_predictions
+
     folder.mkdir(parents=True)
     save_file(
         {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()},
@@ -197,4 +199,4 @@ def _write(folder: Path, trained: _Trained) -> None:
     pd.DataFrame(trained.history).to_csv(folder / HISTORY, index=False)
     write_json(folder / METRICS, trained.metrics)
     if trained.predictions is not None:
-        trained.predictions.to_parquet(folder / PREDICTIONS, index=False)
+        write_predictions(folder / PREDICTIONS, trained.predictions)

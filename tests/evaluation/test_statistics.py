@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pkdot.evaluation.statistics import bootstrap_weights, holm, interval, swap_test
+from pkdot.evaluation.statistics import bootstrap_weights, finite, holm, interval, smallest_difference, swap_test
 
 
 def of_means(values):
@@ -109,3 +109,30 @@ def test_the_interval_leaves_out_what_is_not_defined():
     values = np.array([*np.linspace(0, 1, 1001), np.nan, np.inf])
     assert interval(values) == pytest.approx((0.025, 0.975))
     assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+def test_the_smallest_difference_in_closed_form():
+    """2.80 standard errors; the bootstrap's standard error of a mean is the deviation over the root of the number."""
+    values = np.random.default_rng(0).normal(size=50)
+    resampled = bootstrap_weights(50, 20_000, 0) / 50 @ values
+    assert smallest_difference(resampled) == pytest.approx(2.8016 * values.std() / np.sqrt(50), rel=0.02)
+    z = scipy.stats.norm.ppf([0.995, 0.9]).sum()
+    assert smallest_difference(resampled, 0.01, 0.9) == pytest.approx(z * resampled.std(ddof=1))
+    assert smallest_difference(np.array([1.0, np.nan, 3.0])) == pytest.approx(2.8016 * np.sqrt(2), rel=1e-4)
+    assert np.isnan(smallest_difference(np.array([np.nan, 1.0])))
+
+
+def test_a_true_difference_of_that_size_is_shown_in_about_four_of_five_studies():
+    rng = np.random.default_rng(0)
+    subjects = 40
+    weights = bootstrap_weights(subjects, 500, 0) / subjects
+    size = np.mean([smallest_difference(weights @ rng.normal(size=subjects)) for _ in range(100)])
+    shown = [
+        swap_test(of_means(rng.normal(size, 1, subjects)), subjects, 0, resamples=999)["mean"] <= 0.05
+        for _ in range(400)
+    ]
+    assert 0.72 < np.mean(shown) < 0.86
+
+
+def test_what_is_not_finite_is_none():
+    assert [finite(value) for value in (np.nan, np.inf, -np.inf, 0.5)] == [None, None, None, 0.5]

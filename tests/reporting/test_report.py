@@ -148,8 +148,9 @@ def test_methods_above_the_upper_bound_are_named(copy, better, metric):
     summary = read_json(path)
     means = {"teacher": 0.8, "modality_pulse": 0.9, "kd": 0.85}
     of = [row for row in summary["rows"] if row["metric"] == "accuracy"]
+    others = [row for row in summary["rows"] if row["metric"] != metric]
     rows = [{**row, "metric": metric, "mean": better * means.get(row["method"], 0.6)} for row in of]
-    write_json(path, {**summary, "primary_metric": metric, "rows": [*rows, *summary["rows"]]})
+    write_json(path, {**summary, "primary_metric": metric, "rows": [*rows, *others]})
     found = CONTEST.content(Results(Path("data/processed/tiny"), Path("results/tiny"), tree.tiny(copy)))
     assert {row["method"] for row in found["above"]} == {"modality_pulse", "kd"}
 

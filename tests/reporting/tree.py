@@ -86,7 +86,8 @@ def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) 
             do("students", manifest, splits, embeddings, teachers, out=students, params=params)
         do("fold", manifest, teachers, students, out=results / "folds", params=jobs.fold(e, fold))
     scored = [results / f"folds/fold_{fold}.json" for fold in folds]
-    do("summary", manifest, scored, out=results, params=jobs.summary(e, name))
+    choices = [results / f"students/fold_{fold}/{method}.json" for fold in folds for method in e.prevalent_only]
+    do("summary", manifest, scored, choices, out=results, params=jobs.summary(e, name))
     return results
 
 

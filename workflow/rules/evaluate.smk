@@ -40,6 +40,12 @@ rule summary:
         about=rules.ingest.output.about,
         folds=by_fold(rules.fold.output.metrics),
         predictions=by_fold(rules.fold.output.predictions),
+        choices=lambda wildcards: expand(
+            rules.students.output.marker,
+            experiment=wildcards.experiment,
+            method=experiment(wildcards.experiment).prevalent_only,
+            fold=range(experiment(wildcards.experiment).splits.fold_count),
+        ),
     output:
         predictions=FILES.predictions("{contest}"),
         metrics=FILES.metrics("{contest}"),
@@ -51,10 +57,10 @@ rule summary:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=2000,
         runtime=60,
     params:
-        cfg=job_params("summary", "experiment"),
+        cfg=job_params("summary", "experiment", "contest"),
     shell:
-        "pkdot summary --manifest {input.manifest} --folds {input.folds} --out $(dirname {output.summary})"
-        " --params {params.cfg:q} 2> {log}"
+        "pkdot summary --manifest {input.manifest} --folds {input.folds} --choices {input.choices}"
+        " --out $(dirname {output.summary}) --params {params.cfg:q} 2> {log}"

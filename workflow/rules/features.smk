@@ -4,9 +4,7 @@
 rule features:
     """Turn the raw files of one shard of one modality into arrays."""
     input:
-        manifest=manifest_of_shard,
-        root=marker_of_root,
-        mark=mark_of_shard,
+        manifest=rules.ingest.output.manifest,
     output:
         array=FILES.shard("{modality}", "{shard}", ".npy"),
         index=FILES.shard("{modality}", "{shard}", ".parquet"),
@@ -21,10 +19,8 @@ rule features:
         runtime=240,
     params:
         cfg=job_params("features", "modality", "shard"),
-        ingest=job_params("ingest"),
-        samples=str(FILES.shard_samples("{modality}", "{shard}")),
     shell:
-        "pkdot features --samples {params.samples} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
+        "pkdot features --manifest {input.manifest} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
 
 
 rule index:

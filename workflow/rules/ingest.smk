@@ -27,8 +27,7 @@ rule prepare:
 rule ingest:
     """Read a data set: manifest and ledger."""
     input:
-        root=marker_of_root,
-        mark=mark_of_manifest,
+        marker_of_root,
     output:
         manifest=FILES.manifest,
         about=FILES.about,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pkdot.evaluation.metrics import label_of, metric_names
 from pkdot.layout import UPPER_BOUND
-from pkdot.reporting.conclusion import warnings_of_the_test
+from pkdot.reporting.conclusion import declared, warnings_of_the_test
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, name_rows, svg
 from pkdot.reporting.results import Results
 from pkdot.reporting.section import Section
@@ -25,7 +25,7 @@ def content(results: Results) -> dict[str, Any]:
     return {
         "metrics": names,
         "tables": {metric: [row(method, metric) for method in results.everyone] for metric in names},
-        "compared": sum(entry["p"] is not None for entry in results.summary["rows"]) // len(names),
+        "compared": len(declared(results.summary)),
         "figure": levels(results),
         "upper_bound": upper_bound,
         "above": [row for row in map(results.row, results.everyone) if results.sign * (row["mean"] - upper_bound) > 0],

@@ -20,8 +20,7 @@ def content(results: Results) -> dict[str, Any] | None:
     if results.samples.classes is not None:
         return None
     method = results.chosen or results.baseline
-    table = results.predictions
-    table = table[(table["method"] == method) & (table["seed"] == results.seeds[0])]
+    table = results.predictions(method, results.seeds[0])
     error = (table["prediction"] - table["target"]).abs()
     mean = error.groupby([table["output"], table["sample_id"]]).mean()
     panels = []
