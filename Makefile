@@ -36,6 +36,6 @@ lock:
 	.lock-env/bin/python -m pip freeze --exclude pkdot --exclude-editable | grep -v ' @ ' > requirements.lock
 	rm -rf .lock-env
 
-# What the workflow made; the environment, raw data and the tracking store stay.
+# Remove all that the workflow made; the environment, raw data and the tracking store stay.
 clean:
-	rm -rf results logs data/processed .snakemake
+	rm -rf results/*/ data/processed logs .snakemake

@@ -14,10 +14,11 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, workflow.basedir)
 
 from pkdot import jobs
-from pkdot.experiment import load
 from pkdot.config_files import mentions
+from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
+from pkdot.experiment import load
 from pkdot.layout import ABLATION, ROOTS, Layout
 from pkdot.simulation.base import register as preparations
 from pkdot.stages import STAGES

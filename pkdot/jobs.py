@@ -57,7 +57,7 @@ def ingest(e: Experiment) -> IngestParams:
     """Return the parameters of ingestion."""
     sources = {name: modality.source for name, modality in e.modalities.items()}
     dataset = DatasetChoice(name=e.dataset.name, options=e.dataset.options)
-    return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources)
+    return IngestParams(dataset=dataset, root=e.dataset.root, sources=sources, shards=e.shards)
 
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:

@@ -18,7 +18,8 @@ ABLATION = "ablation/"  # the contest of the variants; the main contest is calle
 
 # Names of files that stages write into folders of their own.
 MANIFEST, ABOUT, SPLITS, LEDGER = "manifest.parquet", "dataset.json", "splits.json", "ledger.csv"
-INGEST_LEDGER, INDEX, INDEX_LEDGER = "ingest.ledger.csv", "index.parquet", "index.ledger.csv"
+INGEST_LEDGER, INGEST_RECORD = "ingest.ledger.csv", "ingest.run.json"
+INDEX, INDEX_LEDGER = "index.parquet", "index.ledger.csv"
 WEIGHTS, EMBEDDINGS, HISTORY, METRICS = "weights.safetensors", "embeddings.npy", "history.csv", "metrics.json"
 OUTPUTS, PREDICTIONS, FEATURES = "outputs.npy", "predictions.parquet", "features.safetensors"
 TEACHERS = "teachers.json"
@@ -54,6 +55,11 @@ def shard_name(shard: int | str) -> str:
 def shard_ledger(shard: Path) -> Path:
     """Return the ledger beside the index or the array of a shard."""
     return shard.with_name(f"{shard.stem}.ledger.csv")
+
+
+def shard_samples(modality: str, shard: int | str) -> str:
+    """Return the name of the file, beside the manifest, that lists the samples of a shard of a modality."""
+    return f"{modality}.{shard_name(shard)}.parquet"
 
 
 def fold_name(fold: int | str) -> str:
@@ -109,6 +115,11 @@ class Layout:
         """The part of the ledger that ingestion writes."""
         return self.processed / INGEST_LEDGER
 
+    @property
+    def ingest_record(self) -> Path:
+        """The record of ingestion."""
+        return self.processed / INGEST_RECORD
+
     def arrays(self, modality: str) -> Path:
         """Return the folder of a modality's arrays."""
         return self.processed / modality
@@ -116,6 +127,10 @@ class Layout:
     def shard(self, modality: str, shard: int | str, suffix: str) -> Path:
         """Return a file of a shard: its array (``.npy``), index (``.parquet``) or ledger (``.ledger.csv``)."""
         return self.arrays(modality) / f"{shard_name(shard)}{suffix}"
+
+    def shard_samples(self, modality: str, shard: int | str) -> Path:
+        """Return the list of the samples of a shard of a modality."""
+        return self.processed / shard_samples(modality, shard)
 
     def index(self, modality: str) -> Path:
         """Return the index of a modality's shards."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 
 import pytest
 import yaml
@@ -12,8 +14,10 @@ import pkdot.distillation
 from pkdot.config_files import merge, read
 from pkdot.distillation.base import register
 from pkdot.experiment import load
+from pkdot.stages import STAGES
 
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+MAPS = [REPO / folder / "README.md" for folder in ("data", "results")]
+PAGES = [REPO / "README.md", *MAPS, *sorted((REPO / "docs").glob("*.md"))]
 
 
 def blocks(kind):
@@ -41,3 +45,21 @@ def test_a_configuration_can_be_pasted(page, block, tmp_path, monkeypatch):
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)\)", page.read_text())
     assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_maps_of_data_and_results_name_every_stage():
+    rows = [row for path in MAPS for row in re.findall(r"^\| `.*", path.read_text(), re.M)]
+    written_by = {stage for row in rows for stage in re.findall(r"`(\w+)`|you", row.rsplit("|", 2)[1])}
+    assert written_by - {""} == STAGES.keys()
+
+
+def test_cleaning_keeps_the_maps_and_raw_data(tmp_path):
+    shutil.copy(REPO / "Makefile", tmp_path)
+    kept = ["data/README.md", "data/raw/own/recordings.csv", "results/README.md", "mlflow.db", "config/own.yaml"]
+    for name in [*kept, "data/processed/own/manifest.parquet", "results/own/report.html", "logs/own/ingest.log"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for _ in range(2):  # also where there is nothing to remove
+        subprocess.run(["make", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {*kept, "Makefile"}

@@ -74,6 +74,7 @@ class AffWild2(Dataset):
     preparation = "affwild2"
     title = "Aff-Wild2"
     sources = ("face", "audio")
+    folders_as_one = ("cropped_aligned",)
 
     @classmethod
     def tokens_of(cls, options: AffWild2Options) -> int:

@@ -23,6 +23,7 @@ from pkdot.files import open_array
 from pkdot.ledger import Ledger
 from pkdot.params import Params
 
+LISTING = "recordings.csv"
 COLUMNS = ("recording_id", "subject_id", "target", "rate")
 MOST_WINDOWS = 100_000  # of one recording; more come of a mistake in its rate, or of a tiny step
 
@@ -52,7 +53,6 @@ class Arrays(Dataset):
     title = "a table of arrays"
     sources = ()
     Options = ArraysOptions
-    listing = "recordings.csv"
 
     def __init__(self, root: Path, options: ArraysOptions):
         super().__init__(root, options)
@@ -72,7 +72,7 @@ class Arrays(Dataset):
         rows = []
         for number, recording in enumerate(table.to_dict("records")):
             name = recording["recording_id"]
-            where = f"{self.root / self.listing}, row {number + 2}"
+            where = f"{self.root / LISTING}, row {number + 2}"
             try:
                 if name in seen:
                     raise DataError(f"{where}: the recording_id '{name}' was used before")
@@ -83,7 +83,7 @@ class Arrays(Dataset):
         return pd.DataFrame(rows)
 
     def _recordings(self) -> pd.DataFrame:
-        path = self.root / self.listing
+        path = self.root / LISTING
         if not path.is_file():
             raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
         try:

@@ -32,13 +32,14 @@ class Dataset(ABC):
         The raw streams that it offers, such as ``video``; a modality takes one of them.
     preparation : str
         Name of the plug-in of ``pkdot.simulation`` that can make the root; empty where nothing can.
-    listing : str
-        The file in the root that names all samples, where there is one; ingestion runs again when it changes.
+    folders_as_one : tuple of str
+        Folders directly below the root that hold folders with very many files. A change of such a folder is noticed
+        by its own time, which tells of files that are added, removed or renamed, not of those written in place.
     """
 
     Options: ClassVar[type[Params]]
     preparation: ClassVar[str] = ""
-    listing: ClassVar[str] = ""
+    folders_as_one: ClassVar[tuple[str, ...]] = ()
     name: ClassVar[str]
     title: ClassVar[str]
     sources: ClassVar[tuple[str, ...]]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from pydantic import Field
 
-from pkdot.datasets.base import DatasetChoice
+from pkdot.data import SPAN, samples_of_shard
+from pkdot.datasets.base import Dataset, DatasetChoice
 from pkdot.errors import DataError
 from pkdot.files import write_json
-from pkdot.layout import ABOUT, INGEST_LEDGER, MANIFEST
+from pkdot.layout import ABOUT, INGEST_LEDGER, MANIFEST, shard_samples
 from pkdot.ledger import Ledger
 from pkdot.markers import PACKAGED, SIMULATED
 from pkdot.params import Params
@@ -22,10 +26,30 @@ class IngestParams(Params):
     dataset: DatasetChoice = Field(description="the data set and its options")
     root: str = Field(description="folder that holds the data set in its owners' layout")
     sources: dict[str, str] = Field(description="modality -> the source that it is taken from")
+    shards: int = Field(1, ge=1, description="jobs that the features of a modality are shared out to, by subject")
 
 
-def ingest(out: Path, params: IngestParams) -> None:
-    """Write ``manifest.parquet`` (a row a sample), ``dataset.json`` (what it is) and ``ingest.ledger.csv``.
+@dataclass(frozen=True)
+class Ingested:
+    """What a data set holds.
+
+    Attributes
+    ----------
+    manifest : DataFrame
+        A row a sample, in the order of their ids.
+    about : dict
+        Title, targets and numbers of samples and subjects, and whether the data are simulated.
+    ledger : Ledger
+        What was left out, and why.
+    """
+
+    manifest: pd.DataFrame
+    about: dict[str, Any]
+    ledger: Ledger
+
+
+def read_dataset(params: IngestParams) -> Ingested:
+    """Read a data set without writing anything.
 
     Samples that lack a source stay in the manifest, without a path; the feature stage masks them.
 
@@ -38,8 +62,7 @@ def ingest(out: Path, params: IngestParams) -> None:
     root = Path(params.root)
     if not root.is_dir():
         raise DataError(f"{root}: no such folder. Point dataset.root at your copy of {cls.title}.")
-    dataset = cls(root, options)
-    ledger = Ledger()
+    dataset, ledger = cls(root, options), Ledger()
     table = dataset.read(ledger)
     if table.empty:
         raise DataError(
@@ -49,25 +72,47 @@ def ingest(out: Path, params: IngestParams) -> None:
     twice = table["sample_id"].duplicated()
     if twice.any():
         raise DataError(f"{root}: the sample_id '{table.loc[twice, 'sample_id'].iloc[0]}' occurs twice; rename one.")
-    table = table.sort_values("sample_id", ignore_index=True)
+    manifest = _manifest(table.sort_values("sample_id", ignore_index=True), dataset, params.sources)
+    about = {
+        "title": dataset.title,
+        "simulated": (root / SIMULATED).is_file(),
+        "targets": dataset.targets(),
+        "samples": len(manifest),
+        "subjects": int(manifest["subject_id"].nunique()),
+    }
+    return Ingested(manifest, about, ledger)
+
+
+def _manifest(table: pd.DataFrame, dataset: Dataset, sources: dict[str, str]) -> pd.DataFrame:
+    """Return the columns of all samples, and those of the sources that modalities use, by the modality's name."""
     columns = ["sample_id", "subject_id", "group_id", *dataset.targets()]
     columns += ["official"] if "official" in table else []
     manifest = table[columns].copy()
-    for modality, source in params.sources.items():
-        for part in ("path", "start", "stop", "rate", "side"):
+    for modality, source in sources.items():
+        for part in SPAN:
             if f"{source}_{part}" in table:
                 manifest[f"{modality}_{part}"] = table[f"{source}_{part}"]
-    markers = [root / name for name in (SIMULATED, PACKAGED) if (root / name).is_file()]
+    return manifest
+
+
+def ingest(out: Path, params: IngestParams) -> None:
+    """Write the manifest, what the data set is, the samples of every shard of every modality, and a ledger.
+
+    The files are ``manifest.parquet`` (a row a sample), ``dataset.json``, ``<modality>.shard_<i>.parquet`` (what the
+    extraction of features reads, so that it is not due again when other samples change) and ``ingest.ledger.csv``.
+
+    Raises
+    ------
+    DataError
+        The root is not this data set, or no sample is left.
+    """
+    ingested = read_dataset(params)
+    markers = [path for name in (SIMULATED, PACKAGED) if (path := Path(params.root, name)).is_file()]
     with job(__name__, out, params, inputs=markers, record="ingest") as scratch:
-        manifest.to_parquet(scratch / MANIFEST, index=False)
-        ledger.write(scratch / INGEST_LEDGER)
-        write_json(
-            scratch / ABOUT,
-            {
-                "title": dataset.title,
-                "simulated": (root / SIMULATED).is_file(),
-                "targets": dataset.targets(),
-                "samples": len(manifest),
-                "subjects": int(manifest["subject_id"].nunique()),
-            },
-        )
+        ingested.manifest.to_parquet(scratch / MANIFEST, index=False)
+        for modality in params.sources:
+            for shard in range(params.shards):
+                samples = samples_of_shard(ingested.manifest, modality, shard, params.shards)
+                samples.to_parquet(scratch / shard_samples(modality, shard), index=False)
+        ingested.ledger.write(scratch / INGEST_LEDGER)
+        write_json(scratch / ABOUT, ingested.about)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from pkdot.data import samples_of_shard
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
 from pkdot.layout import INDEX, INDEX_LEDGER, LEDGER, shard_ledger, shard_name
@@ -32,10 +33,11 @@ class IndexParams(Params):
     modality: str = Field(description="name of the modality")
 
 
-def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
+def extract_features(samples: Path, out: Path, params: FeatureParams) -> None:
     """Write ``shard_<i>.npy``, ``shard_<i>.parquet`` (sample_id, shard, row, valid, coverage) and the shard's ledger.
 
-    A sample whose file cannot be used keeps a row of zeros that is not valid, and a line in the ledger.
+    ``samples`` lists the samples of the shard with what the manifest says of their raw files. A sample whose file
+    cannot be used keeps a row of zeros that is not valid, and a line in the ledger.
     """
     from tqdm import tqdm
 
@@ -44,13 +46,13 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
     name = shard_name(params.shard)
     ledger = Ledger()
     rows = []
-    with job(__name__, out, params, inputs=[manifest], record=name) as scratch:
-        samples = _samples_of_shard(pd.read_parquet(manifest), params)
-        shape = (len(samples), *feature.shape)
+    with job(__name__, out, params, inputs=[samples], record=name) as scratch:
+        table = pd.read_parquet(samples)
+        shape = (len(table), *feature.shape)
         arrays = np.lib.format.open_memmap(scratch / f"{name}.npy", mode="w+", dtype=feature.dtype, shape=shape)
         bar = tqdm(
-            samples.itertuples(index=False),
-            total=len(samples),
+            table.itertuples(index=False),
+            total=len(table),
             desc=f"{params.modality} {name}",
             file=sys.stderr,
         )
@@ -70,7 +72,7 @@ def extract_features(manifest: Path, out: Path, params: FeatureParams) -> None:
 def first_problems(manifest: Path, params: FeatureParams) -> list[Entry]:
     """Extract the first sample that has the modality, whatever the shard, and return what keeps it from being used."""
     cls, options = params.feature.load()
-    samples = _samples_of_shard(pd.read_parquet(manifest), params.model_copy(update={"shard": 0, "shards": 1}))
+    samples = samples_of_shard(pd.read_parquet(manifest), params.modality)
     samples = samples[samples["path"].notna()]
     ledger = Ledger()
     if samples.empty:
@@ -78,15 +80,6 @@ def first_problems(manifest: Path, params: FeatureParams) -> list[Entry]:
     elif _extract(cls(options), next(samples.itertuples(index=False)), params.modality, ledger) is not None:
         return []  # a note on what was masked is no problem
     return ledger.entries
-
-
-def _samples_of_shard(manifest: pd.DataFrame, params: FeatureParams) -> pd.DataFrame:
-    """The manifest's rows of the shard's subjects, with the modality's columns named path, start, stop, ..."""
-    subjects = sorted(manifest["subject_id"].unique())[params.shard :: params.shards]
-    parts = ["path", "start", "stop", "rate", "side"]
-    columns = {f"{params.modality}_{part}": part for part in parts}
-    chosen = manifest[manifest["subject_id"].isin(subjects)]
-    return chosen.rename(columns=columns).reindex(columns=["sample_id", *parts])
 
 
 def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extracted | None:

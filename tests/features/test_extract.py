@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic import write_manifest
 
-from pkdot.data import Features, Samples, feature_files
+from pkdot.data import Features, Samples, feature_files, samples_of_shard
 from pkdot.errors import DataError
 from pkdot.features.base import Source
 from pkdot.features.extract import (
@@ -21,6 +21,7 @@ from pkdot.features.extract import (
     merge_ledgers,
 )
 from pkdot.features.window import Window, WindowOptions
+from pkdot.layout import shard_samples
 from pkdot.ledger import Ledger
 
 RATE, WINDOW = 20, {"name": "window", "channels": 2, "length": 16}
@@ -55,7 +56,9 @@ def extract(tmp_path, table, shards=1, feature=WINDOW):
     out = tmp_path / "data" / "eda"
     for shard in range(shards):
         params = FeatureParams(modality="eda", feature=feature, shard=shard, shards=shards)
-        extract_features(manifest, out, params)
+        samples = tmp_path / "data" / shard_samples("eda", shard)
+        samples_of_shard(table, "eda", shard, shards).to_parquet(samples)
+        extract_features(samples, out, params)
     index_features([out / f"shard_{i}.parquet" for i in range(shards)], out, IndexParams(modality="eda"))
     merge_ledgers([out / "index.ledger.csv"], tmp_path / "data", LedgerParams())
     samples = Samples.load(manifest)

@@ -104,13 +104,47 @@ def maker_of(root):
 
 
 def marker_of_root(wildcards):
-    """The marker of data that the project makes itself, or the listing of a user's own copy, if it has one."""
+    """Return the marker of data that the project makes itself; nothing for a user's own copy."""
     dataset = experiment(wildcards.experiment).dataset
+    if not dataset.is_prepared:
+        return []
     kind = datasets.load(dataset.name)
-    if dataset.is_prepared:
-        return [f"{dataset.root}/{preparations.load(kind.preparation).marker}"]
-    listing = Path(dataset.root, kind.listing)
-    return [str(listing)] if listing.is_file() else []
+    return [f"{dataset.root}/{preparations.load(kind.preparation).marker}"]
+
+
+@cache
+def marks(name):
+    """Return what ingestion is told and the folder of the marks of the raw files, brought up to date once a run."""
+    try:
+        params = jobs.ingest(experiment(name))
+        job = jobs.job_params("ingest", params)
+        if workflow.is_main_process:
+            changes.refresh(changes.folder_of(job), params)
+    except PkdotError as error:
+        raise WorkflowError(f"config/{name}.yaml: {error}") from None
+    return job, changes.folder_of(job)
+
+
+def mark_of_manifest(wildcards):
+    """Return the file that changes when other samples would be read."""
+    _, folder = marks(wildcards.experiment)
+    return str(folder / changes.MANIFEST)
+
+
+def mark_of_shard(wildcards):
+    """Return the file that changes when the raw files of a shard change."""
+    _, folder = marks(wildcards.experiment)
+    return str(changes.mark_of(folder, wildcards.modality, int(wildcards.shard)))
+
+
+def manifest_of_shard(wildcards):
+    """Return the manifest; a new one does not concern a shard whose samples and raw files are what they were."""
+    files = Layout.of(wildcards.experiment)
+    array = files.shard(wildcards.modality, wildcards.shard, ".npy")
+    mark = Path(mark_of_shard(wildcards))
+    job, _ = marks(wildcards.experiment)
+    same = changes.is_current(array, mark, files.ingest_record, job)
+    return ancient(str(files.manifest)) if same else str(files.manifest)
 
 
 GONE = (

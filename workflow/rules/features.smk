@@ -4,7 +4,9 @@
 rule features:
     """Turn the raw files of one shard of one modality into arrays."""
     input:
-        manifest=rules.ingest.output.manifest,
+        manifest=manifest_of_shard,
+        root=marker_of_root,
+        mark=mark_of_shard,
     output:
         array=FILES.shard("{modality}", "{shard}", ".npy"),
         index=FILES.shard("{modality}", "{shard}", ".parquet"),
@@ -19,8 +21,10 @@ rule features:
         runtime=240,
     params:
         cfg=job_params("features", "modality", "shard"),
+        ingest=job_params("ingest"),
+        samples=str(FILES.shard_samples("{modality}", "{shard}")),
     shell:
-        "pkdot features --manifest {input.manifest} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
+        "pkdot features --samples {params.samples} --out $(dirname {output.array}) --params {params.cfg:q} 2> {log}"
 
 
 rule index:

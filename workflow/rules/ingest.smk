@@ -27,7 +27,8 @@ rule prepare:
 rule ingest:
     """Read a data set: manifest and ledger."""
     input:
-        marker_of_root,
+        root=marker_of_root,
+        mark=mark_of_manifest,
     output:
         manifest=FILES.manifest,
         about=FILES.about,
