@@ -6,6 +6,7 @@ import argparse
 import errno
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -38,10 +39,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _reason_of_the_machine(error: Exception) -> str | None:
-    """Return a sentence for a full disk or a missing permission, and None for any other error.
+    """Return a sentence for a full disk, too little memory or a missing permission, and None for any other error.
 
-    Some libraries report a full disk only in the text of an error of their own.
+    Some libraries report a full disk or memory only in the text of an error of their own.
     """
+    if isinstance(error, MemoryError) or re.search("allocate memory|out of memory", str(error)):
+        return (
+            f"there is not enough memory ({error}). Make sizes in the configuration smaller, or use a larger machine."
+        )
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return "no space is left on the disk. Free some and run again."

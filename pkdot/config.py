@@ -70,8 +70,8 @@ class Modality(Params):
 class EmbeddingSection(Params):
     """What all encoders have in common."""
 
-    dim: int = Field(64, ge=2, description="width of an embedding")
-    tokens: int = Field(1, ge=1, description="number of embeddings of a sample, in time")
+    dim: int = Field(64, ge=2, le=65536, description="width of an embedding")
+    tokens: int = Field(1, ge=1, le=65536, description="number of embeddings of a sample, in time")
     seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
 
 
@@ -81,7 +81,7 @@ class TeacherSection(Params):
     fusion: FusionChoice = Field(
         FusionChoice(name="gated_cross_attention"), description="how modalities are fused, and its options"
     )
-    dim: int = Field(64, ge=2, description="width of the fused features")
+    dim: int = Field(64, ge=2, le=65536, description="width of the fused features")
     training: TrainingParams = Field(TrainingParams(), description="how the teachers are trained")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import random
 import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+import yaml
 from synthetic import REPO, arrays_config, make_arrays, write_config
 
 from pkdot.cli import main
@@ -149,6 +153,65 @@ def test_a_program_that_reads_the_output_may_stop_early(tmp_path):
     ended = subprocess.run(command, cwd=tmp_path, env=env, stdout=pipe, stderr=subprocess.PIPE, text=True)
     os.close(pipe)
     assert (ended.stderr, ended.returncode) == ("", 141)
+
+
+def test_too_little_memory_is_a_sentence(monkeypatch):
+    monkeypatch.setattr("pkdot.reference.reference", lambda: np.zeros(2**60))
+    assert "there is not enough memory (Unable to allocate" in final_sentence("reference")
+
+
+ODD = [
+    *(None, True, 0, -1, 2**70, 1e308, float("nan"), float("inf"), "", "all", "../..", "/", "x" * 300, "\u202e", "1e3"),
+    *([], {}, [[]], [None], [0, 1], ["s0"], {"a": 1}, {"": 1}, {"name": "mlp"}, {"name": None}, {"name": []}),
+    *({"options": 3}, {"name": "cnn1d", "options": {"a": 1}}),
+]
+MARKS = ["\t", ":", "{", "}", "[", "&a ", "*a", "!!x ", "%", "#", "'", '"', "- ", "|", ">", "? ", "<<: "]
+
+
+def places_of(values, place=()):
+    """Yield the place of every value in a configuration."""
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for key, value in items:
+        yield (*place, key)
+        yield from places_of(value, (*place, key))
+
+
+def mutated(rng):
+    """Return a configuration in which one value is odd, missing or misspelt, or the text is damaged."""
+    values = copy.deepcopy(arrays_config())
+    *steps, last = rng.choice(list(places_of(values)))
+    section = values
+    for step in steps:
+        section = section[step]
+    if rng.random() < 0.7:
+        section[last] = copy.deepcopy(rng.choice(ODD))
+    elif rng.random() < 0.5:
+        del section[last]
+    elif isinstance(section, dict):
+        section[rng.choice(["x", "name", "options", "extends", "training", "__class__"])] = rng.choice(ODD)
+    text = list(yaml.safe_dump(values, allow_unicode=True))
+    for _ in range(rng.choice([0, 0, 0, 3])):
+        text[rng.randrange(len(text))] = rng.choice(MARKS)
+    return "".join(text)
+
+
+def test_no_configuration_ends_in_a_traceback(tmp_path, monkeypatch, capsys):
+    """Two hundred odd ones: each is accepted, or refused with sentences."""
+    monkeypatch.chdir(tmp_path)
+    make_arrays(tmp_path / "own")
+    for seed in range(200):
+        text = mutated(random.Random(seed))
+        (tmp_path / "odd.yaml").write_text(text, encoding="utf-8")
+        code = 0
+        try:
+            main(["check", "odd.yaml"])
+        except SystemExit as ended:
+            code = ended.code
+        except Exception as error:
+            pytest.fail(f"{error!r} with\n{text}")
+        assert code in (0, 1) or code.startswith("pkdot check: "), text
+        assert len(str(code)) < 2000, text
+        assert capsys.readouterr().err == ""
 
 
 def test_a_stage_runs_from_the_command_line(tmp_path):

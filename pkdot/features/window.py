@@ -14,8 +14,8 @@ from pkdot.params import Params
 class WindowOptions(Params):
     """Options of ``window``."""
 
-    channels: int = Field(ge=1, description="channels of the recordings")
-    length: int = Field(ge=8, description="samples of a window after resampling")
+    channels: int = Field(ge=1, le=100_000, description="channels of the recordings")
+    length: int = Field(ge=8, le=10_000_000, description="samples of a window after resampling")
 
 
 @register("window")
