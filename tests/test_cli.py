@@ -156,7 +156,7 @@ def test_a_program_that_reads_the_output_may_stop_early(tmp_path):
 
 
 def test_too_little_memory_is_a_sentence(monkeypatch):
-    monkeypatch.setattr("pkdot.reference.reference", lambda: np.zeros(2**60))
+    monkeypatch.setattr("pkdot.reference.reference", lambda: np.zeros(2**50))
     assert "there is not enough memory (Unable to allocate" in final_sentence("reference")
 
 
