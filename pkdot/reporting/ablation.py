@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,27 +14,30 @@ from pkdot.files import read_json, write_text
 from pkdot.layout import ABLATION_PAGE, SPLITS
 from pkdot.params import Params
 from pkdot.provenance import chain, job
-from pkdot.reporting.conclusion import declared
+from pkdot.reporting.conclusion import contrasts_of
 from pkdot.reporting.formatting import percent
 
 if TYPE_CHECKING:
     from pkdot.config import Experiment
 
 LEAKING = "clips_as_released"
-# Which job it is and how work is shared out, not what is done.
+EVALUATION = "pkdot.evaluation."
+# Keys that say which job it is, or how work is shared out, and not what is done.
 _NO_OPTIONS = ("fold", "shard", "shards", "label", "modality", "compute")
 
 
 class AblationParams(Params):
-    """What the page is about."""
+    """Parameters of the page of the ablation."""
 
     experiment: str = Field(description="name of the experiment")
     variants: dict[str, dict[str, Any]] = Field(description="what each variant changes, to be shown")
+    reference: str = Field(description="the variant that every other one is tested against")
 
 
 def ablation_params(e: Experiment, experiment: str) -> AblationParams:
     """Return the parameters of the page of the ablation."""
-    return AblationParams(experiment=experiment, variants={name: v.plain() for name, v in e.ablation.items()})
+    variants = {name: variant.plain() for name, variant in e.ablation.items()}
+    return AblationParams(experiment=experiment, variants=variants, reference=e.evaluation.ablation_reference)
 
 
 def write_ablation(summary: Path, protocols: list[Path], out: Path, params: AblationParams) -> None:
@@ -45,84 +49,91 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
         summary.json of the variants.
     protocols : list of Path
         summary.json of the experiment itself, then of the same data under other protocols, such as the one of the
-        released code; their methods are set side by side, with what the records behind them say they differ in.
+        released code; their methods are set side by side, with what the records behind them differ in.
     out : Path
         The folder of the page.
+    params : AblationParams
+        The variants.
     """
     from pkdot.reporting.page import render
 
     with job(__name__, out, params, inputs=[summary, *protocols], record="ablation") as scratch:
-        found = read_json(summary)
-        metric = found["primary_metric"]
-        tests = {entry["method"]: entry for entry in declared(found) if entry["metric"] == metric}
-        rows = [row for row in found["rows"] if row["metric"] == metric]
+        values = read_json(summary)
+        rows = _rows(values, params.reference)
         context = {
             "experiment": params.experiment,
-            "summary": found,
+            "summary": values,
+            "reference": params.reference,
+            "declared": len(contrasts_of(values)),
             "rows": rows,
-            "tests": tests,
             "changes": {name: _change(variant) for name, variant in params.variants.items()},
-            "figure": _figure(rows, found),
+            "figure": _figure(rows, values),
             "leaks": _leaks(chain([summary])),
-            "protocols": _protocols(protocols, metric),
+            "protocols": _protocols(protocols, values["primary_metric"]),
         }
         write_text(scratch / ABLATION_PAGE, render("ablation.html", context))
 
 
+def _rows(summary: dict[str, Any], reference: str) -> list[dict[str, Any]]:
+    """Return one row a variant, with its contrast with the reference; None where it is not tested."""
+    tested = {each["method"]: each for each in contrasts_of(summary) if each["reference"] == reference}
+    of = [row for row in summary["rows"] if row["metric"] == summary["primary_metric"]]
+    return [{**row, "contrast": tested.get(row["method"])} for row in of]
+
+
 def _change(variant: dict[str, Any]) -> str:
-    """A variant in words: its method, the options that it fixes, and how its student differs."""
+    """Describe a variant: its method, the options that it fixes, and how its student differs."""
     method = dict(variant["method"])
     name = method.pop("name")
     options = {**method, **{key: variant[key] for key in ("tnet", "batch_size") if variant[key]}}
     if variant["fusion"]:
         options["fusion"] = variant["fusion"]["name"]
-    said = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
-    return f"{name}: {said}" if said else name
+    listed = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())
+    return f"{name}: {listed}" if listed else name
 
 
-def _figure(rows: list[dict], summary: dict) -> str:
-    """Each variant's mean with its interval; dashed lines mark baseline and upper bound."""
-    from pkdot.reporting.plotting import BASELINE as BASELINE_COLOUR
-    from pkdot.reporting.plotting import ROWS_WIDTH, STUDENT, canvas, svg
-    from pkdot.reporting.plotting import UPPER_BOUND as UPPER_BOUND_COLOUR
+def _figure(rows: list[dict], summary: dict[str, Any]) -> str:
+    """Draw each variant's mean with its interval; dashed lines mark baseline and upper bound."""
+    from pkdot.reporting.plotting import BASELINE, ROWS_WIDTH, STUDENT, UPPER_BOUND, canvas, name_rows, svg
 
-    metric = summary["primary_metric"]
-    ends = {summary["baseline"]["method"]: BASELINE_COLOUR, summary["upper_bound"]: UPPER_BOUND_COLOUR}
+    ends = {summary["baseline"]["method"]: BASELINE, summary["upper_bound"]: UPPER_BOUND}
+    label = label_of(summary["primary_metric"])
     with canvas(ROWS_WIDTH, 0.9 + 0.3 * len(rows)) as figure:
         axes = figure.add_subplot()
-        for position, row in enumerate(rows):
+        for height, row in enumerate(rows):
             colour = ends.get(row["method"], STUDENT)
-            axes.plot([row["ci_low"], row["ci_high"]], [position, position], color=colour)
-            axes.plot(row["mean"], position, "o", color=colour)
+            axes.plot([row["ci_low"], row["ci_high"]], [height] * 2, color=colour)
+            axes.plot(row["mean"], height, "o", color=colour)
             if row["method"] in ends:
                 axes.axvline(row["mean"], color=colour, linestyle="--", linewidth=0.8)
-        axes.set_yticks(range(len(rows)), [row["method"] for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel(label_of(metric))
-        return svg(figure, f"{label_of(metric)} of every variant with its 95 % interval")
+        name_rows(axes, [row["method"] for row in rows])
+        axes.set_xlabel(label)
+        return svg(figure, f"{label} of every variant with its 95 % interval")
 
 
 def _leaks(records: dict[Path, dict]) -> bool:
-    """Whether one person lay on both sides and the test part made the choices, by the records behind a summary."""
+    """Return whether one person lay on both sides and the test part made the choices, by the records of a summary."""
     return any(record["params"].get("scheme") == LEAKING for record in records.values())
 
 
 def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
-    """The methods that all protocols have, their rise against the first one, and all that the protocols differ in."""
+    """Return the methods that all protocols have, their rise against the first one, and what the protocols differ in.
+
+    Nothing is returned where there is only one protocol.
+    """
     if len(paths) < 2:
         return {}
     summaries = [read_json(path) for path in paths]
-    tables = [{row["method"]: row for row in found["rows"] if row["metric"] == metric} for found in summaries]
+    tables = [{row["method"]: row for row in each["rows"] if row["metric"] == metric} for each in summaries]
     shared = [name for name in tables[0] if all(name in table for table in tables)]
-    names = [found["experiment"] for found in summaries]
-    behind = [chain([path]) for path in paths]
-    told = [_told(records, shared) for records in behind]
-    options = list(dict.fromkeys(option for each in told for option in each))
-    said = [(option, [" or ".join(sorted(each.get(option, {"not set"}))) for each in told]) for option in options]
+    names = [each["experiment"] for each in summaries]
+    records = [chain([path]) for path in paths]
+    options = [_options(each, shared) for each in records]
+    rows = [(name, [_values(each, name) for each in options]) for name in dict.fromkeys(itertools.chain(*options))]
     return {
         "names": names,
-        "leaking": [name for name, records in zip(names, behind, strict=True) if _leaks(records)],
-        "differences": [(option, values) for option, values in said if len(set(values)) > 1],
+        "leaking": [name for name, each in zip(names, records, strict=True) if _leaks(each)],
+        "differences": [(option, values) for option, values in rows if len(set(values)) > 1],
         "rows": [
             {"method": name, "cells": [table[name] for table in tables],
              "rises": [table[name]["mean"] - tables[0][name]["mean"] for table in tables[1:]]}
@@ -131,29 +142,35 @@ def _protocols(paths: list[Path], metric: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _told(records: dict[Path, dict], methods: list[str]) -> dict[str, set[str]]:
-    """What the jobs behind a summary were told: option -> its values, several where folds have their own."""
-    told: dict[str, set[str]] = {}
+def _values(options: dict[str, set[str]], name: str) -> str:
+    """Return the value of an option, several where folds have their own."""
+    return " or ".join(sorted(options.get(name, {"not set"})))
+
+
+def _options(records: dict[Path, dict], methods: list[str]) -> dict[str, set[str]]:
+    """Return the options of the jobs behind a summary: option -> its values, several where folds have their own."""
+    options: dict[str, set[str]] = {}
     for path, record in records.items():
         stage, params = record["stage"].rpartition(".")[2], record["params"]
-        if stage in ("fold", "summary") or params.get("label", methods[0]) not in methods:
+        if record["stage"].startswith(EVALUATION) or params.get("label", methods[0]) not in methods:
             continue
         if stage == "splits":
-            told["share of the data in training"] = {_share(path.with_name(SPLITS))}
+            options["share of the data in training"] = {_share(path.with_name(SPLITS))}
         for option, value in _flat(params):
-            own = params.get("label") if option.startswith("method.") else params.get("modality")
-            told.setdefault(f"{stage}{f' of {own}' if own else ''}: {option}", set()).add(str(value))
-    return told
+            owner = params.get("label") if option.startswith("method.") else params.get("modality")
+            options.setdefault(f"{stage}{f' of {owner}' if owner else ''}: {option}", set()).add(str(value))
+    return options
 
 
 def _share(splits: Path) -> str:
-    """Share of the subjects or samples that the training parts hold, mean over folds."""
+    """Return the share of the subjects or samples that the training parts hold, mean over folds."""
     folds = read_json(splits)["folds"]
     sizes = [(len(fold["train"]), len({*fold["train"], *fold["validation"], *fold["test"]})) for fold in folds]
     return percent(sum(train / whole for train, whole in sizes) / len(sizes))
 
 
 def _flat(params: dict[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield options with their places, such as ``training.batch_size``."""
     for key, value in params.items():
         if place or key not in _NO_OPTIONS:
             yield from _flat(value, f"{place}{key}.") if isinstance(value, dict) else [(place + key, value)]

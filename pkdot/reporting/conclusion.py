@@ -1,27 +1,28 @@
-"""The answer that the report opens with, in words that claim no more than the numbers do."""
+"""The conclusion that the report opens with: sentences that claim no more than the declared contrasts show."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pkdot.evaluation.metrics import label_of, lower_is_better
-from pkdot.layout import UPPER_BOUND
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, plural, signed, subjects_of
 
 OWN = "pkdot"
 LEVEL = 0.05
+DECLARED, TEACHERS = "declared", "teachers"  # families of contrasts
 
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the experiment says.
+    """What the experiment shows.
 
     Attributes
     ----------
     method : str or None
-        The student that the answer is about; None where the baseline is the only one.
+        The student that the conclusion is about; None where no method was distilled.
     claim : str
-        One sentence, the title of the section.
+        The title of the page.
     sentences : list of str
         What the claim rests on.
     """
@@ -31,155 +32,64 @@ class Conclusion:
     sentences: list[str]
 
 
-def headline(rivals: list[str], validation: dict[str, float]) -> str | None:
-    """Return the distilled student that the conclusion is about, chosen without a look at the test subjects."""
-    if OWN in rivals:
-        return OWN
-    return max(rivals, key=validation.__getitem__, default=None)
+def contrasts_of(summary: dict, metric: str | None = None, family: str = DECLARED) -> list[dict]:
+    """Return the contrasts of a metric (by default the primary one) that belong to a family."""
+    metric = metric or summary["primary_metric"]
+    return [each for each in summary["contrasts"] if (each["metric"], each["family"]) == (metric, family)]
 
 
-def conclude(summary: dict, students: list[str], validation: dict[str, float]) -> Conclusion:
+def headline(summary: dict, validation: dict[str, float]) -> str | None:
+    """Return the student that the conclusion is about, chosen without a look at the test subjects.
+
+    Parameters
+    ----------
+    summary : dict
+        summary.json.
+    validation : dict of str to float
+        Validation score of each student; the best one is chosen where ``pkdot`` did not take part.
+    """
+    rivals = _against(summary, summary["baseline"]["method"])
+    return OWN if OWN in rivals else max(rivals, key=validation.__getitem__, default=None)
+
+
+def conclude(summary: dict, validation: dict[str, float]) -> Conclusion:
     """Put the summary into words.
 
     Parameters
     ----------
     summary : dict
         summary.json.
-    students : list of str
-        The methods that train students, those that never use privileged data among them.
     validation : dict of str to float
-        Validation score of each student, for the choice of the headline where ``pkdot`` did not take part.
+        Validation score of each student.
     """
-    metric = summary["primary_metric"]
-    rows, baseline = compared_rows(summary, metric), summary["baseline"]
-    rivals = [method for method in students if method not in baseline["validation"]]
-    method = headline(rivals, validation)
+    method = headline(summary, validation)
     if method is None:
-        levels = f"The baseline reaches {_bare(rows[baseline['method']])}, the upper bound {_bare(rows[UPPER_BOUND])}."
+        rows = _rows(summary)
+        baseline, upper_bound = (_mean(rows[name]) for name in (summary["baseline"]["method"], summary["upper_bound"]))
+        levels = f"The baseline reaches {baseline}, the upper bound {upper_bound}."
         claim = "No student was distilled, so there is nothing to compare."
-        return Conclusion(None, claim, [_terms(summary, metric), levels])
-    share = next(entry for entry in summary["gap_closed"] if entry["method"] == method)
-    defined = share["share"] is not None and _gain(rows[UPPER_BOUND], metric) > 0
+        return Conclusion(None, claim, [_terms(summary), levels, summary["seeds_note"]])
     sentences = [
-        _terms(summary, metric),
-        _test(rows[method], metric, len(declared(summary))),
-        _gap(rows[UPPER_BOUND], share, metric, defined),
-        _winners(rows, rivals, metric),
-        _choice(rows, rivals, method, metric),
+        _terms(summary),
+        *(_test(each, summary) for each in _contrasts_with(summary, method)),
+        _power(summary, method),
+        _gap(summary, method),
+        _winners(summary),
+        _choice(summary, method),
+        summary["seeds_note"],
     ]
-    return Conclusion(method, _claim(rows[method], share, metric, defined), sentences)
+    return Conclusion(method, _claim(summary, method), sentences)
 
 
-def compared_rows(summary: dict, metric: str) -> dict[str, dict]:
-    """Return the row of each method by a metric, with the test against the baseline; None where there is none."""
-    rows = {row["method"]: {**row, "p": None, "p_holm": None} for row in summary["rows"] if row["metric"] == metric}
-    for entry in summary["contrasts"]:
-        if (entry["metric"], entry["reference"]) == (metric, summary["baseline"]["method"]):
-            rows[entry["method"]] |= {"p": entry["p"], "p_holm": entry["p_holm"]}
-    return rows
-
-
-def declared(summary: dict) -> list[dict]:
-    """Return the contrasts that the correction is over."""
-    return [entry for entry in summary["contrasts"] if entry["p_holm"] is not None]
-
-
-def _claim(row: dict, share: dict, metric: str, defined: bool) -> str:
-    method, verdict = row["method"], _verdict(row, metric)
-    if not defined:
-        own = {
-            "better": f"{method} is better than the baseline, but the teacher is not shown to be",
-            "worse": f"{method} is worse than the baseline, and the teacher is not shown to be better",
-            "open": f"Neither {method} nor the teacher is shown to be better than the baseline",
-        }[verdict]
-        return f"{own}: there is no gap to close."
-    closed = f"{percent(share['share'])} of the gap between baseline and upper bound"
-    interval = f"95 % interval {between(share['ci_low'], share['ci_high'], percent)}"
-    if verdict == "better":
-        return f"{method} closes {closed} ({interval})."
-    if verdict == "worse":
-        return f"{method} is worse than the baseline: it closes {closed} ({interval})."
-    return f"{method} is not shown to be better than the baseline: it closes {closed} ({interval})."
-
-
-def _verdict(row: dict, metric: str) -> str:
-    """Better or worse than the baseline where the corrected test says so, else open."""
-    if row["p_holm"] is None or row["p_holm"] >= LEVEL:
+def verdict(contrast: dict) -> str:
+    """Return ``better`` or ``worse`` where the corrected test shows that the method differs, else ``open``."""
+    if contrast["p_holm"] is None or contrast["p_holm"] >= LEVEL:
         return "open"
-    return "better" if _gain(row, metric) > 0 else "worse"
-
-
-def _gain(row: dict, metric: str) -> float:
-    """Difference to the baseline, positive where it is for the better."""
-    return -row["diff"] if lower_is_better(metric) else row["diff"]
-
-
-def _bare(row: dict) -> str:
-    return f"{number(row['mean'])} ({between(row['ci_low'], row['ci_high'])})"
-
-
-def _terms(summary: dict, metric: str) -> str:
-    lower = ", where lower is better," if lower_is_better(metric) else ""
-    return (
-        f"The measure is {label_of(metric)}{lower} over the test samples of {subjects_of(summary)}. "
-        f"The baseline is {summary['baseline']['method']}, the best on the validation subjects of the methods that "
-        "never meet a privileged modality; the upper bound is the "
-        "teacher, which has every modality at test time too."
-    )
-
-
-def _test(row: dict, metric: str, compared: int) -> str:
-    verdict = {
-        "better": "it is better than the baseline",
-        "worse": "it is worse than the baseline",
-        "open": "the difference may be chance",
-    }[_verdict(row, metric)]
-    return (
-        f"{row['method']} differs from the baseline by {signed(row['diff'])} "
-        f"({between(row['diff_ci_low'], row['diff_ci_high'], signed)}), p {p_value(row['p'])}; after Holm's "
-        f"correction for {plural(compared, 'comparison')} p {p_value(row['p_holm'])}: {verdict}."
-    )
-
-
-def _gap(upper_bound: dict, share: dict, metric: str, defined: bool) -> str:
-    gap = f"{signed(upper_bound['diff'])} ({between(upper_bound['diff_ci_low'], upper_bound['diff_ci_high'], signed)})"
-    if not defined:
-        worse = _gain(upper_bound, metric) < 0 and share["share"] is not None
-        why = "the teacher is worse than the baseline" if worse else "the interval of the gap includes zero"
-        return f"The gap between baseline and upper bound is {gap}; {why}, so a share of it is not defined."
-    return f"The gap between baseline and upper bound is {gap}; intervals are over resampled subjects, not corrected."
-
-
-def _winners(rows: dict[str, dict], rivals: list[str], metric: str) -> str:
-    better = [method for method in rivals if _verdict(rows[method], metric) == "better"]
-    worse = [method for method in rivals if _verdict(rows[method], metric) == "worse"]
-    said = (
-        f"Better than the baseline after the correction: {joined(better)}."
-        if better
-        else "After the correction no student is better than the baseline."
-    )
-    return f"{said} Worse than the baseline: {joined(worse)}." if worse else said
-
-
-def _choice(rows: dict[str, dict], rivals: list[str], method: str, metric: str) -> str:
-    best = max(rivals, key=lambda name: _gain(rows[name], metric))
-    why = (
-        f"{method} is named here because it is this project's own method"
-        if method == OWN
-        else f"{method} is named here because it had the best score on the validation subjects"
-    )
-    if len(rivals) == 1:
-        return f"{why}, and no other student took part."
-    if best == method:
-        return f"{why}; of {len(rivals)} students it also has the best point estimate on the test subjects."
-    return (
-        f"{why}, not for its result. Of {len(rivals)} students {best} has the best point estimate, "
-        f"{_bare(rows[best])}; a student that is picked for its test result looks better than it is."
-    )
+    return "better" if _gain(contrast) > 0 else "worse"
 
 
 def smallest_p(subjects: int, compared: int) -> float:
-    """The smallest p-value that sign flips over so many subjects can give, corrected for the comparisons."""
+    """Return the smallest corrected p-value that swaps in so many subjects can give for so many contrasts."""
     return min(1.0, compared * 2.0 / 2**subjects)
 
 
@@ -193,18 +103,171 @@ def warnings_of_the_test(summary: dict, scheme: str) -> list[str]:
     scheme : str
         Scheme of the splits.
     """
-    rows = [row for row in summary["rows"] if row["metric"] == summary["primary_metric"]]
-    subjects, compared = rows[0]["n_subjects"], len(declared(summary))
+    smallest = smallest_p(summary["rows"][0]["n_subjects"], len(contrasts_of(summary)))
     found = []
     if scheme == "clips_as_released":
         found.append(
             "The folds are over clips, so the same people are in training and in test, and the test part made "
             "the choices: these numbers are too good and stand for no new person."
         )
-    if smallest_p(subjects, compared) >= LEVEL:
+    if contrasts_of(summary) and smallest >= LEVEL:
         found.append(
-            f"With {subjects_of(summary)} and {plural(compared, 'comparison')} the test cannot give a "
-            f"corrected p below {number(smallest_p(subjects, compared), 2)}: no difference, however large, can be "
-            "significant."
+            f"With {subjects_of(summary)} and {plural(len(contrasts_of(summary)), 'contrast')} the test cannot give a "
+            f"corrected p below {number(smallest, 2)}: no difference, however large, can be significant."
         )
     return found
+
+
+def _rows(summary: dict) -> dict[str, dict]:
+    """Return the row of each method by the primary metric."""
+    return {row["method"]: row for row in summary["rows"] if row["metric"] == summary["primary_metric"]}
+
+
+def _against(summary: dict, reference: str) -> dict[str, dict]:
+    """Return the declared contrasts with a reference, by their method."""
+    return {each["method"]: each for each in contrasts_of(summary) if each["reference"] == reference}
+
+
+def _contrasts_with(summary: dict, method: str) -> list[dict]:
+    """Return the declared contrasts of a method, the one with the baseline first."""
+    baseline = summary["baseline"]["method"]
+    own = [each for each in contrasts_of(summary) if each["method"] == method]
+    return sorted(own, key=lambda each: each["reference"] != baseline)
+
+
+def _gain(entry: dict) -> float:
+    """Return the difference of a row or a contrast, positive where the method is better."""
+    return -entry["diff"] if lower_is_better(entry["metric"]) else entry["diff"]
+
+
+def _mean(row: dict) -> str:
+    return f"{number(row['mean'])} ({between(row['ci_low'], row['ci_high'])})"
+
+
+def _difference(entry: dict) -> str:
+    return f"{signed(entry['diff'])} ({between(entry['diff_ci_low'], entry['diff_ci_high'], signed)})"
+
+
+def _claim(summary: dict, method: str) -> str:
+    baseline, *others = _contrasts_with(summary, method)
+    claim = f"{method} {_words(verdict(baseline))} the baseline, {baseline['reference']}"
+    if _gap_is_there(summary, method):
+        share = _share(summary, method)
+        interval = between(share["ci_low"], share["ci_high"], percent)
+        claim += f"; it closes {percent(share['share'])} of the gap to the upper bound (95 % interval {interval})"
+    else:
+        claim += ", and no gap to the upper bound is shown"
+    return f"{claim}. {_claim_of_others(others)}".strip()
+
+
+def _claim_of_others(contrasts: list[dict]) -> str:
+    """Return a sentence of the contrasts with other students than the baseline."""
+    parts = []
+    for kind in ("better", "worse", "open"):
+        references = [each["reference"] for each in contrasts if verdict(each) == kind]
+        if references:
+            parts.append(f"{_words(kind)} {joined(references)}")
+    return f"It {joined(parts)}." if parts else ""
+
+
+def _words(kind: str) -> str:
+    return {"better": "is better than", "worse": "is worse than", "open": "is not shown to be better than"}[kind]
+
+
+def _terms(summary: dict) -> str:
+    metric = summary["primary_metric"]
+    lower = ", where lower is better," if lower_is_better(metric) else ""
+    return (
+        f"The measure is {label_of(metric)}{lower} over the test samples of {subjects_of(summary)}. "
+        f"{_why_baseline(summary['baseline'])} The upper bound is the {summary['upper_bound']}, which has every "
+        "modality at test time too."
+    )
+
+
+def _why_baseline(baseline: dict) -> str:
+    """Return which method is the baseline, and why."""
+    method, scores = baseline["method"], baseline["validation"]
+    if len(scores) == 1:
+        return f"The baseline is {method}, the only method here that never uses a privileged modality."
+    ranked = sorted(scores, key=scores.__getitem__, reverse=True)
+    listed = ", ".join(f"{name} {number(scores[name])}" for name in ranked)
+    return (
+        f"The baseline is {method}: of {len(scores)} methods that never use a privileged modality it has the best mean "
+        f"validation score ({listed})."
+    )
+
+
+def _test(contrast: dict, summary: dict) -> str:
+    reference = contrast["reference"]
+    name = f"the baseline, {reference}," if reference == summary["baseline"]["method"] else reference
+    meaning = {
+        "better": "it is better",
+        "worse": "it is worse",
+        "open": "the difference may be chance",
+    }[verdict(contrast)]
+    declared = plural(len(contrasts_of(summary)), "declared contrast")
+    return (
+        f"{contrast['method']} differs from {name} by {_difference(contrast)}, p {p_value(contrast['p'])}; after "
+        f"Holm's correction for {declared} p {p_value(contrast['p_holm'])}: {meaning}."
+    )
+
+
+def _power(summary: dict, method: str) -> str:
+    """Return the smallest difference that an experiment with so many subjects can be expected to show."""
+    listed = joined(
+        [f"{number(each['smallest_difference'])} to {each['reference']}" for each in _contrasts_with(summary, method)]
+    )
+    return (
+        f"The smallest true difference that {subjects_of(summary)} can be expected to show (power 0.8, one test at "
+        f"level {LEVEL}, before the correction) is {listed}: what is smaller can be there and stay unseen."
+    )
+
+
+def _share(summary: dict, method: str) -> dict:
+    return next(entry for entry in summary["gap_closed"] if entry["method"] == method)
+
+
+def _gap_is_there(summary: dict, method: str) -> bool:
+    """Return whether the upper bound is shown to be better than the baseline."""
+    return _share(summary, method)["share"] is not None and _gain(_rows(summary)[summary["upper_bound"]]) > 0
+
+
+def _gap(summary: dict, method: str) -> str:
+    upper_bound = _rows(summary)[summary["upper_bound"]]
+    gap = f"The gap between baseline and upper bound is {_difference(upper_bound)}"
+    if _gap_is_there(summary, method):
+        return f"{gap}; intervals are over resampled subjects, not corrected."
+    worse = _gain(upper_bound) < 0 and _share(summary, method)["share"] is not None
+    why = "the teacher is worse than the baseline" if worse else "the interval of the gap includes zero"
+    return f"{gap}; {why}, so a share of it is not defined."
+
+
+def _winners(summary: dict) -> str:
+    rivals = _against(summary, summary["baseline"]["method"])
+    better, worse = (_named(rivals.values(), kind) for kind in ("better", "worse"))
+    first = f"Better than the baseline after the correction: {joined(better)}."
+    if not better:
+        first = "After the correction no student is better than the baseline."
+    return f"{first} Worse than the baseline: {joined(worse)}." if worse else first
+
+
+def _named(contrasts: Iterable[dict], kind: str) -> list[str]:
+    return [each["method"] for each in contrasts if verdict(each) == kind]
+
+
+def _choice(summary: dict, method: str) -> str:
+    rivals, rows = _against(summary, summary["baseline"]["method"]), _rows(summary)
+    best = max(rivals, key=lambda name: _gain(rivals[name]))
+    why = (
+        f"{method} is named here because it is this project's own method"
+        if method == OWN
+        else f"{method} is named here because it had the best score on the validation subjects"
+    )
+    if len(rivals) == 1:
+        return f"{why}, and no other method was distilled."
+    if best == method:
+        return f"{why}; of {len(rivals)} distilled students it also has the best point estimate on the test subjects."
+    return (
+        f"{why}, not for its result. Of {len(rivals)} distilled students {best} has the best point estimate, "
+        f"{_mean(rows[best])}; a student that is picked for its test result looks better than it is."
+    )

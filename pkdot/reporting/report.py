@@ -76,7 +76,7 @@ def _page(results: Results, experiment: str) -> str:
         "experiment": experiment,
         "results": results,
         "summary": results.summary,
-        "conclusion": conclude(results.summary, results.methods, results.validation),
+        "conclusion": conclude(results.summary, results.validation),
         "warnings": [sentence for content in contents.values() if content for sentence in content.get("warnings", [])],
         "sections": filled,
     }

@@ -15,7 +15,7 @@ from pkdot.files import read_json
 from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, Layout, teachers_of, trained
 from pkdot.ledger import Entry, Ledger
 from pkdot.provenance import chain
-from pkdot.reporting.conclusion import compared_rows, headline
+from pkdot.reporting.conclusion import headline
 from pkdot.tables import read_parts
 
 SCORES = {
@@ -39,15 +39,21 @@ class Results:
 
     Attributes
     ----------
+    methods : list of str
+        Methods that train students, in the order of the configuration.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
+    everyone : list of str
+        Methods, then teachers.
     folds, seeds : list of int
         All folds, and the seeds of teachers and students.
     """
 
     def __init__(self, processed: Path, folder: Path, experiment: Experiment) -> None:
         self.layout, self.experiment = Layout(processed, folder), experiment
+        self.methods = [method.name for method in experiment.students.methods]
         self.teachers = teachers_of(experiment.modalities)
+        self.everyone = [*self.methods, *self.teachers]
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
 
@@ -83,22 +89,6 @@ class Results:
         return chain(self.files())
 
     @cached_property
-    def baseline(self) -> str:
-        """The method that all are compared to."""
-        return self.summary["baseline"]["method"]
-
-    @cached_property
-    def methods(self) -> list[str]:
-        """Students in the order of the configuration, except the baseline, which is first."""
-        named = [method.name for method in self.experiment.students.methods]
-        return sorted(named, key=lambda name: name != self.baseline)
-
-    @property
-    def everyone(self) -> list[str]:
-        """Methods, then teachers."""
-        return [*self.methods, *self.teachers]
-
-    @cached_property
     def summary(self) -> dict:
         """summary.json."""
         return read_json(self.layout.summary())
@@ -123,11 +113,15 @@ class Results:
         """The validation score that makes all choices, in words."""
         return SCORES[self.experiment.task.kind]
 
+    @property
+    def baseline(self) -> str:
+        """The method that all are compared to, chosen by validation scores."""
+        return self.summary["baseline"]["method"]
+
     @cached_property
     def chosen(self) -> str | None:
-        """The student that the conclusion is about; None where only the baseline took part."""
-        rivals = [method for method in self.methods if method not in self.summary["baseline"]["validation"]]
-        return headline(rivals, self.validation)
+        """The student that the conclusion is about; None where no method was distilled."""
+        return headline(self.summary, self.validation)
 
     @property
     def shown(self) -> list[str]:
@@ -204,7 +198,14 @@ class Results:
     def row(self, method: str, metric: str | None = None) -> dict:
         """Return the row of the summary of a method; the primary metric by default."""
         metric = metric or self.primary
-        return compared_rows(self.summary, metric)[method]
+        return next(row for row in self.summary["rows"] if (row["method"], row["metric"]) == (method, metric))
+
+    def contrast_with_baseline(self, method: str, metric: str) -> dict | None:
+        """Return the contrast of a method with the baseline; None where it is not tested."""
+        for each in self.summary["contrasts"]:
+            if (each["method"], each["reference"], each["metric"]) == (method, self.baseline, metric):
+                return each
+        return None
 
     @cached_property
     def choices(self) -> dict[str, list[dict]]:

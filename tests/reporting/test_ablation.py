@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import tree
 
+from pkdot.files import read_json
 from pkdot.reporting.ablation import ablation_params
+from pkdot.reporting.formatting import number, signed
 from pkdot.stages import STAGES
 
 RELEASED = {"method": {"name": "kd", "weight": 2}, "tnet": "random", "fusion": "joint_cross_attention", "batch_size": 4}
@@ -28,7 +30,7 @@ def leaky(copy):
 
 def page(*names):
     """Text of the page of the first experiment; its own methods stand for the variants."""
-    e = tree.tiny(Path("data/root"), ablation={"kd": RELEASED})
+    e = tree.tiny(Path("data/root"), ablation={"kd": RELEASED}, evaluation={"ablation_reference": "kd"})
     summaries = [Path(f"results/{name}/summary.json") for name in names]
     STAGES["ablation"].function()(summaries[0], summaries, Path("results/page"), ablation_params(e, names[0]))
     text = Path("results/page/ablation.html").read_text(encoding="utf-8")
@@ -57,7 +59,21 @@ def test_protocols_are_described_by_what_was_done():
 
 
 @pytest.mark.usefixtures("leaky")
-def test_a_protocol_that_does_not_leak_is_not_said_to():
+def test_a_variant_is_set_against_the_reference_with_what_could_be_shown():
+    text = page("tiny", "leaky")
+    assert "difference to kd" in text
+    summary = read_json(Path("results/tiny/summary.json"))
+    metric = summary["primary_metric"]
+    own = [each for each in summary["contrasts"] if (each["reference"], each["metric"]) == ("kd", metric)]
+    assert [each["method"] for each in own] == ["pkdot"]
+    shown = (signed(own[0]["diff"]), number(own[0]["smallest_difference"]))
+    row = re.search(r" pkdot (.*?) teacher ", text)[1]
+    assert all(value in row for value in shown)
+    assert summary["seeds_note"] in text
+
+
+@pytest.mark.usefixtures("leaky")
+def test_a_protocol_that_does_not_leak_is_not_called_leaking():
     assert "both sides" not in page("tiny", "tiny")
     assert "What the protocols differ in" not in page("tiny", "tiny")
     text = page("leaky")

@@ -8,95 +8,150 @@ from pkdot.reporting.conclusion import conclude, headline, smallest_p, warnings_
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, sentence, short, signed
 
 VALIDATION = {"student_only": 0.5, "kd": 0.7, "pkdot": 0.6}
+NOTE = "All of this is conditional on the seeds."
 
 
 def row(method, mean, diff=None, metric="accuracy", half=0.01):
     ends = {"diff_ci_low": None, "diff_ci_high": None}
     if diff is not None:
         ends = {"diff_ci_low": diff - half, "diff_ci_high": diff + half}
-    known = {"method": method, "metric": metric, "mean": mean, "ci_low": mean - half, "ci_high": mean + half}
-    return {**known, "diff": diff, **ends, "se": None, "n_subjects": 20}
+    level = {"method": method, "metric": metric, "mean": mean, "ci_low": mean - half, "ci_high": mean + half}
+    return {**level, "diff": diff, **ends, "se": None, "n_subjects": 20}
 
 
-def contrast(method, metric, p_holm):
-    family = "teachers" if method == "teacher" else "declared"
-    known = {"method": method, "reference": "student_only", "metric": metric, "family": family}
-    return {**known, "p": p_holm, "p_holm": None if method == "teacher" else p_holm}
+def contrast(method, reference, diff, p_holm, metric="accuracy", family="declared"):
+    ends = {"diff_ci_low": diff - 0.01, "diff_ci_high": diff + 0.01}
+    tested = {"p": p_holm, "p_holm": p_holm, "smallest_difference": 0.033, "family": family}
+    return {"method": method, "reference": reference, "metric": metric, "diff": diff, **ends, **tested}
 
 
-def summary(pkdot, kd=(0.02, 0.4), teacher=(0.1, 0.001), share=0.4, metric="accuracy", baseline=0.6):
+def summary(pkdot, kd=(0.02, 0.4), teacher=0.1, share=0.4, metric="accuracy", level=0.6, more=()):
     """A summary of pkdot and kd between baseline and teacher; each is (difference, corrected p)."""
-    rows, contrasts = [row("student_only", baseline, metric=metric)], []
-    for method, (diff, p) in {"pkdot": pkdot, "kd": kd, "teacher": teacher}.items():
-        rows.append(row(method, baseline + diff, diff, metric))
-        contrasts.append(contrast(method, metric, p))
+    rows = [row("student_only", level, metric=metric), row("teacher", level + teacher, teacher, metric)]
+    contrasts = [contrast("teacher", "student_only", teacher, None, metric, "teachers")]
+    for method, (diff, p) in {"pkdot": pkdot, "kd": kd}.items():
+        rows.append(row(method, level + diff, diff, metric))
+        contrasts.append(contrast(method, "student_only", diff, p, metric))
+    contrasts += [contrast("pkdot", reference, diff, p, metric) for reference, diff, p in more]
     ends = (None, None) if share is None else (share - 0.2, share + 0.2)
-    gaps = [{"method": m, "share": share, "ci_low": ends[0], "ci_high": ends[1]} for m in ("pkdot", "kd")]
-    chosen = {"method": "student_only", "validation": {"student_only": 0.5}}
-    about = {"primary_metric": metric, "grouped": False, "baseline": chosen, "upper_bound": "teacher"}
-    return {**about, "rows": rows, "contrasts": contrasts, "gap_closed": gaps}
+    return {
+        "primary_metric": metric,
+        "grouped": False,
+        "seeds_note": NOTE,
+        "baseline": {"method": "student_only", "validation": {"student_only": 0.5}},
+        "upper_bound": "teacher",
+        "rows": rows,
+        "contrasts": contrasts,
+        "gap_closed": [{"method": m, "share": share, "ci_low": ends[0], "ci_high": ends[1]} for m in ("pkdot", "kd")],
+    }
 
 
-def told(*args, students=("student_only", "kd", "pkdot"), **kwargs):
-    return conclude(summary(*args, **kwargs), list(students), VALIDATION)
+def without(values, *methods):
+    """The summary without some methods."""
+    kept = {key: [each for each in values[key] if each["method"] not in methods] for key in ("rows", "contrasts")}
+    return values | kept
 
 
-def test_a_significant_gain_is_said_with_its_share_and_interval():
-    said = told((0.04, 0.01))
-    assert said.claim == "pkdot closes 40 % of the gap between baseline and upper bound (95 % interval 20 % to 60 %)."
-    assert "Better than the baseline after the correction: pkdot." in said.sentences
+def concluded(*args, **kwargs):
+    return conclude(summary(*args, **kwargs), VALIDATION)
 
 
-def test_a_gain_that_the_corrected_test_does_not_carry_is_not_claimed():
-    said = told((0.04, 0.05))
-    assert said.claim.startswith("pkdot is not shown to be better than the baseline: it closes 40 %")
-    assert "After the correction no student is better than the baseline." in said.sentences
-    assert any("the difference may be chance" in each for each in said.sentences)
+def test_a_significant_gain_is_claimed_with_its_share_and_interval():
+    made = concluded((0.04, 0.01))
+    assert made.claim == (
+        "pkdot is better than the baseline, student_only; it closes 40 % of the gap to the upper bound "
+        "(95 % interval 20 % to 60 %)."
+    )
+    assert "Better than the baseline after the correction: pkdot." in made.sentences
+
+
+def test_a_gain_that_the_corrected_test_does_not_show_is_not_claimed():
+    made = concluded((0.04, 0.05))
+    assert made.claim.startswith("pkdot is not shown to be better than the baseline, student_only; it closes 40 %")
+    assert "After the correction no student is better than the baseline." in made.sentences
+    assert any("the difference may be chance" in each for each in made.sentences)
 
 
 def test_a_loss_is_called_a_loss():
-    said = told((-0.04, 0.01), share=-0.4)
-    assert said.claim.startswith("pkdot is worse than the baseline: it closes −40 %")
-    assert any("Worse than the baseline: pkdot." in each for each in said.sentences)
+    made = concluded((-0.04, 0.01), share=-0.4)
+    assert made.claim.startswith("pkdot is worse than the baseline, student_only; it closes −40 %")
+    assert any("Worse than the baseline: pkdot." in each for each in made.sentences)
+
+
+def test_the_claim_holds_every_declared_contrast_of_the_method():
+    others = [("tnet_only", 0.03, 0.02), ("kd", 0.01, 0.4), ("feature_mse", -0.03, 0.02), ("sp", 0.01, 0.9)]
+    made = concluded((0.04, 0.01), more=others)
+    assert made.claim.endswith(
+        "It is better than tnet_only, is worse than feature_mse and is not shown to be better than kd and sp."
+    )
+    tested = [each for each in made.sentences if "after Holm's correction for 6 declared contrasts" in each]
+    assert [each.split()[3] for each in tested] == ["the", "tnet_only", "kd", "feature_mse", "sp"]
+
+
+def test_the_smallest_difference_that_can_be_shown_stands_beside_the_result():
+    said = next(each for each in concluded((0.04, 0.5)).sentences if "power 0.8" in each)
+    assert "20 subjects can be expected to show" in said
+    assert "0.033 to student_only" in said
+
+
+def test_the_baseline_is_named_with_the_reason_for_it():
+    alone = conclude(summary((0.04, 0.01)), VALIDATION).sentences[0]
+    assert "The baseline is student_only, the only method here that never uses a privileged modality." in alone
+    scores = {"encoder_head": 0.4, "student_only": 0.5}
+    several = summary((0.04, 0.01)) | {"baseline": {"method": "student_only", "validation": scores}}
+    assert (
+        "has the best mean validation score (student_only 0.500, encoder_head 0.400)."
+        in (conclude(several, VALIDATION).sentences[0])
+    )
+
+
+def test_what_the_intervals_are_conditional_on_is_in_the_conclusion():
+    assert concluded((0.04, 0.01)).sentences[-1] == NOTE
+    assert conclude(without(summary((0.04, 0.01)), "pkdot", "kd"), VALIDATION).sentences[-1] == NOTE
 
 
 @pytest.mark.parametrize(
-    ("pkdot", "verdict"), [((0.04, 0.01), "better"), ((-0.04, 0.01), "worse"), ((0.04, 0.5), "open")]
+    ("pkdot", "words"),
+    [((0.04, 0.01), "is better than"), ((-0.04, 0.01), "is worse than"), ((0.04, 0.5), "is not shown to be better")],
 )
-def test_without_a_gap_no_share_is_given(pkdot, verdict):
-    said = told(pkdot, teacher=(0.001, 0.9), share=None)
-    assert "closes" not in said.claim
-    assert said.claim.endswith("there is no gap to close.")
-    assert ("better than the baseline, but" in said.claim) == (verdict == "better")
-    assert any("includes zero, so a share of it is not defined" in each for each in said.sentences)
+def test_without_a_gap_no_share_is_given(pkdot, words):
+    made = concluded(pkdot, teacher=0.001, share=None)
+    assert "closes" not in made.claim
+    assert words in made.claim
+    assert made.claim.endswith("no gap to the upper bound is shown.")
+    assert any("includes zero, so a share of it is not defined" in each for each in made.sentences)
 
 
 def test_a_teacher_that_is_worse_leaves_no_gap():
-    said = told((0.04, 0.5), teacher=(-0.1, 0.01), share=-0.4)
-    assert "closes" not in said.claim
-    assert any("the teacher is worse than the baseline" in each for each in said.sentences)
+    made = concluded((0.04, 0.5), teacher=-0.1, share=-0.4)
+    assert "closes" not in made.claim
+    assert any("the teacher is worse than the baseline" in each for each in made.sentences)
 
 
 def test_where_lower_is_better_a_negative_difference_is_a_gain():
-    said = told((-0.04, 0.01), teacher=(-0.1, 0.01), metric="mae")
-    assert said.claim.startswith("pkdot closes 40 %")
-    assert any("lower is better" in each for each in said.sentences)
+    made = concluded((-0.04, 0.01), teacher=-0.1, metric="mae")
+    assert made.claim.startswith("pkdot is better than the baseline, student_only; it closes 40 %")
+    assert any("lower is better" in each for each in made.sentences)
 
 
-def test_the_student_of_the_answer_is_not_chosen_by_its_test_result():
-    assert headline(["kd", "pkdot"], VALIDATION) == "pkdot"
-    assert headline(["kd", "other"], {"kd": 0.7, "other": 0.6}) == "kd"
-    assert headline([], {}) is None
-    said = told((0.01, 0.5), kd=(0.05, 0.5))
-    assert said.method == "pkdot"
+def test_the_student_of_the_conclusion_is_not_chosen_by_its_test_result():
+    both = summary((0.01, 0.5), kd=(0.05, 0.5))
+    assert headline(both, VALIDATION) == "pkdot"
+    renamed = without(both, "pkdot")
+    renamed["contrasts"].append(contrast("other", "student_only", 0.9, 0.01))
+    assert headline(renamed, {"kd": 0.7, "other": 0.6}) == "kd"
+    assert headline(without(both, "pkdot", "kd"), {}) is None
+    made = conclude(both, VALIDATION)
+    assert made.method == "pkdot"
     assert any(
-        "kd has the best point estimate" in each and "looks better than it is" in each for each in said.sentences
+        "kd has the best point estimate" in each and "looks better than it is" in each for each in made.sentences
     )
 
 
 def test_one_student_beside_the_baseline_and_none():
-    assert "no other student took part" in told((0.04, 0.01), students=("student_only", "pkdot")).sentences[-1]
-    nobody = told((0.04, 0.01), students=("student_only",))
+    alone = conclude(without(summary((0.04, 0.01)), "kd"), VALIDATION)
+    assert "no other method was distilled" in alone.sentences[-2]
+    nobody = conclude(without(summary((0.04, 0.01)), "kd", "pkdot"), VALIDATION)
     assert nobody.method is None
     assert nobody.claim == "No student was distilled, so there is nothing to compare."
 
@@ -108,9 +163,8 @@ def test_the_smallest_p_is_that_of_all_signs_equal():
 
 def test_people_who_are_seen_together_count_as_one():
     apart, together = summary((0.04, 0.01)), {**summary((0.04, 0.01)), "grouped": True}
-    methods = ["student_only", "kd", "pkdot"]
-    assert "of 20 subjects." in conclude(apart, methods, VALIDATION).sentences[0]
-    assert "of 20 groups of subjects seen together." in conclude(together, methods, VALIDATION).sentences[0]
+    assert "of 20 subjects." in conclude(apart, VALIDATION).sentences[0]
+    assert "of 20 groups of subjects seen together." in conclude(together, VALIDATION).sentences[0]
 
 
 def test_warnings_are_given_where_they_are_due():

@@ -6,6 +6,7 @@ from pkdot.reporting.section import Section
 from pkdot.reporting.sections.choices import CHOICES
 from pkdot.reporting.sections.confusions import CONFUSIONS
 from pkdot.reporting.sections.contest import CONTEST
+from pkdot.reporting.sections.contrasts import CONTRASTS
 from pkdot.reporting.sections.costs import COSTS
 from pkdot.reporting.sections.curves import CURVES
 from pkdot.reporting.sections.data import DATA
@@ -20,6 +21,7 @@ from pkdot.reporting.sections.trajectories import TRAJECTORIES
 
 SECTIONS: list[Section] = [
     CONTEST,
+    CONTRASTS,
     SUBJECTS,
     CONFUSIONS,
     TRAJECTORIES,

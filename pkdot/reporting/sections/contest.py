@@ -6,7 +6,7 @@ from typing import Any
 
 from pkdot.evaluation.metrics import label_of, metric_names
 from pkdot.layout import UPPER_BOUND
-from pkdot.reporting.conclusion import declared, warnings_of_the_test
+from pkdot.reporting.conclusion import contrasts_of, warnings_of_the_test
 from pkdot.reporting.plotting import ROWS_WIDTH, canvas, colour_of, name_rows, svg
 from pkdot.reporting.results import Results
 from pkdot.reporting.section import Section
@@ -20,12 +20,15 @@ def content(results: Results) -> dict[str, Any]:
 
     def row(method: str, metric: str) -> dict[str, Any]:
         share = shares.get(method) if metric == results.primary else None
-        return {**results.row(method, metric), "role": results.role(method), "gap": share}
+        contrast = results.contrast_with_baseline(method, metric) or {"p": None, "p_holm": None}
+        tested = {"p": contrast["p"], "p_holm": contrast["p_holm"]}
+        return {**results.row(method, metric), **tested, "role": results.role(method), "gap": share}
 
     return {
         "metrics": names,
         "tables": {metric: [row(method, metric) for method in results.everyone] for metric in names},
-        "compared": len(declared(results.summary)),
+        "declared": len(contrasts_of(results.summary)),
+        "candidates": sorted(results.summary["baseline"]["validation"].items(), key=lambda item: -item[1]),
         "figure": levels(results),
         "upper_bound": upper_bound,
         "above": [row for row in map(results.row, results.everyone) if results.sign * (row["mean"] - upper_bound) > 0],
