@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from pkdot.params import Params
 
@@ -24,6 +26,28 @@ class TNetParams(Params):
     finetune: bool = Field(
         True, description="students go on training it; otherwise it stays as the teacher stage left it"
     )
+
+
+def recovery(hallucinated: Tensor, privileged: Tensor) -> dict[str, float | None]:
+    """Return how much of the privileged embeddings is recovered; None where there is nothing to recover.
+
+    Parameters
+    ----------
+    hallucinated, privileged : Tensor, shape (B, T, Q)
+        The embeddings that T-Net makes, and the true ones.
+
+    Returns
+    -------
+    dict
+        ``explained_variance``: the share of the variance around the mean of the training part, which is zero.
+        ``cosine``: the mean cosine similarity of tokens.
+    """
+    error, whole = (hallucinated - privileged).square().sum(), privileged.square().sum()
+    values = {
+        "explained_variance": float(1 - error / whole),
+        "cosine": float(cosine_similarity(hallucinated, privileged, dim=-1).mean()),
+    }
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 class TNet(nn.Module):

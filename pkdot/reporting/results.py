@@ -71,7 +71,9 @@ class Results:
             for seed in self.seeds:
                 files += [self.trained(fold, seed, name) / HISTORY for name in (*self.methods, UPPER_BOUND, TNET)]
                 files += [self.trained(fold, seed, UPPER_BOUND) / OUTPUTS]
-                files += [self.trained(fold, seed, method) / FEATURES for method in self.methods]
+                files += [
+                    self.trained(fold, seed, method) / name for method in self.methods for name in (FEATURES, METRICS)
+                ]
         return files
 
     def encoder(self, fold: int, modality: str) -> Path:
@@ -223,6 +225,10 @@ class Results:
         scores = [[candidate["score"] for candidate in fold["candidates"]] for fold in self.choices[method]]
         width = min(map(len, scores))
         return np.array([fold[:width] for fold in scores])
+
+    def student_metrics(self, method: str) -> list[dict]:
+        """Return metrics.json of the students of a method, one a fold and seed."""
+        return [read_json(self.trained(fold, seed, method) / METRICS) for fold in self.folds for seed in self.seeds]
 
     @cached_property
     def teachers_by_fold(self) -> list[dict]:

@@ -86,7 +86,12 @@ def train_students(
         best = max(range(len(tried)), key=lambda i: tried[i][0])
         choice = {
             "chosen": tried[best][1].plain(),
-            "candidates": [{"options": c.plain(), "score": float(s), "loss": -float(t)} for (s, t), c, _ in tried],
+            "candidates": [
+                {"options": c.plain(), "score": float(s), "loss": -float(t), "kept_steps": [run.kept for run in runs]}
+                for (s, t), c, runs in tried
+            ],
+            "budget": tried[best][2][0].epoch_steps * params.training.epochs,
+            "evaluate_every": tried[best][2][0].epoch_steps,
         }
         for run in tried[best][2]:
             run.write(trained(scratch, run.seed, params.label), choice)
@@ -126,6 +131,8 @@ class _Run:
         self.distiller = cls(context, candidate)
         torch.manual_seed(self.start)
         self.network = self.distiller.student()
+        self.epoch_steps = max(1, len(fold.train) // params.training.batch_size)
+        self.tnet: dict[str, dict] = {}
         self._take_tnet()
         self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
 
@@ -137,7 +144,20 @@ class _Run:
             return
         if self.params.tnet.state == "trained":
             tnet.load_state_dict(load_file(self.teacher.tnet))
+            self.tnet["trained"] = self._tnet_quality()
         tnet.requires_grad_(self.params.tnet.finetune)
+
+    def _tnet_quality(self) -> dict[str, float | None]:
+        """Return how much of the privileged embeddings of the test part the student's T-Net recovers."""
+        import torch
+
+        from pkdot.hallucination.tnet import recovery
+
+        index = self.fold.index(self.fold.test[self.fold.complete[self.fold.test]])
+        device = next(self.network.tnet.parameters()).device
+        with torch.no_grad():
+            guess = self.network.tnet(self.fold.prevalent[index].to(device)).float()
+        return recovery(guess, self.fold.privileged[index].to(device))
 
     def train(self) -> tuple[float, float]:
         """Train; return the validation score and the one for ties."""
@@ -153,6 +173,7 @@ class _Run:
             self.fold.device,
         )
         best = best_of(self.history)
+        self.kept = (best["epoch"] + 1) * self.epoch_steps
         return best["score"], best["tie"]
 
     def _step(self, rows: np.ndarray, generator):
@@ -182,7 +203,10 @@ class _Run:
         write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
         save_file(self._test_features(), folder / FEATURES)
         pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)
-        write_json(folder / METRICS, {**choice, "parameters": sum(v.numel() for v in weights.values())})
+        if hasattr(self.network, "tnet"):
+            self.tnet["deployed"] = self._tnet_quality()
+        parameters = sum(value.numel() for value in weights.values())
+        write_json(folder / METRICS, {**choice, "parameters": parameters, **({"tnet": self.tnet} if self.tnet else {})})
 
     def _test_features(self) -> dict[str, Tensor]:
         """Fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""

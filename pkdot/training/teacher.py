@@ -136,9 +136,9 @@ def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int
 def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
     """Train T-Net to reproduce the privileged embeddings of the training subjects."""
     import torch
-    from torch.nn.functional import cosine_similarity, mse_loss
+    from torch.nn.functional import mse_loss
 
-    from pkdot.hallucination.tnet import TNet
+    from pkdot.hallucination.tnet import TNet, recovery
     from pkdot.training.loop import fit, seed_of
 
     start = seed_of(seed, params.fold, 9)
@@ -150,21 +150,18 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
         return mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
 
     def quality(rows):
-        """Share of variance that is reproduced (against the training mean, which is zero), and cosine similarity."""
         index = fold.index(rows[fold.complete[rows]])
-        guess, truth = tnet(fold.prevalent[index]).float(), fold.privileged[index]
-        explained = 1 - float((guess - truth).square().sum() / truth.square().sum())
-        return explained, float(cosine_similarity(guess, truth, dim=-1).mean())
+        return recovery(tnet(fold.prevalent[index]).float(), fold.privileged[index])
 
-    history = fit(tnet, step, lambda: quality(fold.validation), fold.train, params.tnet_training, start, fold.device)
+    def score():
+        return tuple(np.nan if value is None else value for value in quality(fold.validation).values())
+
+    history = fit(tnet, step, score, fold.train, params.tnet_training, start, fold.device)
     tnet.eval()
     parts = {**_choosing(fold), "test": fold.test}
     with torch.no_grad():
         outputs = tnet(fold.prevalent).float().cpu().numpy()
-        metrics = {}
-        for part, rows in parts.items():
-            explained, cosine = (value if np.isfinite(value) else None for value in quality(rows))
-            metrics[part] = {"explained_variance": explained, "cosine": cosine}
+        metrics = {part: quality(rows) for part, rows in parts.items()}
     return _Trained(tnet, history, outputs, metrics)
 
 

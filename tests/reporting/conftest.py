@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import shutil
 from contextlib import chdir
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tree
-
-ROOT = Path("data/root")
+from tree import ROOT
 
 
 @pytest.fixture(scope="session")

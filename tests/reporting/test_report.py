@@ -13,9 +13,11 @@ import tree
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
+from pkdot.reporting.formatting import number
 from pkdot.reporting.results import Results
 from pkdot.reporting.sections import SECTIONS
 from pkdot.reporting.sections.contest import CONTEST
+from pkdot.reporting.sections.steps import kept_warnings
 from pkdot.reporting.sections.subjects import counts
 
 REPORTING = Path(tree.__file__).parents[2] / "pkdot" / "reporting"
@@ -217,3 +219,29 @@ def test_a_missing_file_and_another_experiment_are_refused(copy):
     Path("results/other/summary.json").unlink()
     with pytest.raises(DataError, match=r"summary.json: no such file"):
         tree.report("other", tree.tiny(copy))
+
+
+def test_the_steps_at_which_students_were_kept_are_counted(ran):
+    text = Parsed((ran / "results/tiny/report.html").read_text(encoding="utf-8")).text
+    e = tree.tiny(tree.ROOT)
+    students = len(e.students.methods) * e.splits.fold_count * len(e.seeds)
+    assert f"Of {students} students (methods, folds and seeds)" in text
+    choice = read_json(ran / "results/tiny/students/fold_0/kd.json")
+    assert all(0 < step <= choice["budget"] for each in choice["candidates"] for step in each["kept_steps"])
+
+
+def test_many_students_at_an_end_of_the_budget_are_a_warning():
+    assert kept_warnings(25, 25, 100) == []
+    assert "26 of 100 students (26 %) were kept at their first evaluation" in kept_warnings(26, 0, 100)[0]
+    assert "30 of 100 students (30 %) were kept at the last step" in kept_warnings(0, 30, 100)[0]
+
+
+def test_t_net_is_shown_as_trained_and_as_deployed(ran):
+    text = Parsed((ran / "results/tiny/report.html").read_text(encoding="utf-8")).text.partition("as the students")[2]
+    folders = [
+        ran / f"results/tiny/students/fold_{fold}/seed_{seed}" for fold in (0, 1) for seed in tree.tiny(tree.ROOT).seeds
+    ]
+    for stage in ("trained", "deployed"):
+        values = [read_json(folder / "pkdot/metrics.json")["tnet"][stage]["explained_variance"] for folder in folders]
+        assert number(np.mean(values)) in text.partition("pkdot")[2]
+    assert "tnet" not in read_json(folders[0] / "student_only/metrics.json")

@@ -17,6 +17,7 @@ from pkdot.stages import STAGES
 
 SUBJECTS = ["<script>alert('s')</script>", "$\\frac$", '"><img src=x onerror=alert(1)>', "../../etc", "ü 人", "s6"]
 CLASSES = ["calm<b>", "tense & 'stirred'"]
+ROOT = Path("data/root")
 RATE, SECONDS, PER_SUBJECT = 20, 4, 6
 
 

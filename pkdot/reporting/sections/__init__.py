@@ -15,6 +15,7 @@ from pkdot.reporting.sections.ledger import LEDGER
 from pkdot.reporting.sections.modalities import MODALITIES
 from pkdot.reporting.sections.origins import ORIGINS
 from pkdot.reporting.sections.representation_similarity import REPRESENTATION_SIMILARITY
+from pkdot.reporting.sections.steps import STEPS
 from pkdot.reporting.sections.subjects import SUBJECTS
 from pkdot.reporting.sections.tnet import TNET
 from pkdot.reporting.sections.trajectories import TRAJECTORIES
@@ -29,6 +30,7 @@ SECTIONS: list[Section] = [
     CHOICES,
     ENCODERS,
     CURVES,
+    STEPS,
     TNET,
     DATA,
     MODALITIES,

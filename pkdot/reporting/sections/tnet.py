@@ -11,17 +11,41 @@ from pkdot.reporting.section import Section
 
 
 def content(results: Results) -> dict[str, Any]:
-    """Return the quality of T-Net on each part, over folds and seeds."""
+    """Return the quality of T-Net on each part, and of the T-Nets that students deploy, over folds and seeds."""
     runs = [metrics for fold in results.teachers_by_fold for metrics in fold["tnet"].values()]
-    rows: list[dict[str, Any]] = []
-    for part in ("train", "validation", "test"):
-        explained, cosine = (np.array([run[part][key] for run in runs]) for key in ("explained_variance", "cosine"))
-        rows.append({"part": part, "explained": _spread(explained), "cosine": _spread(cosine)})
-    return {"rows": rows, "runs": len(runs), "test": rows[-1]["explained"]["mean"]}
+    rows = [{"part": part, **_quality([run[part] for run in runs])} for part in ("train", "validation", "test")]
+    students = {method: results.student_metrics(method) for method in results.methods}
+    return {
+        "rows": rows,
+        "runs": len(runs),
+        "test": rows[-1]["explained"]["mean"],
+        "deployed": [_deployed(method, found) for method, found in students.items() if "tnet" in found[0]],
+    }
 
 
-def _spread(values: np.ndarray) -> dict[str, float]:
-    return {"mean": float(values.mean()), "low": float(values.min()), "high": float(values.max())}
+def _deployed(method: str, students: list[dict]) -> dict[str, Any]:
+    """Return the quality of a method's T-Nets on the test part, before and after the training of the students."""
+    trained = [student["tnet"]["trained"] for student in students if "trained" in student["tnet"]]
+    return {
+        "method": method,
+        "trained": _quality(trained) if trained else None,
+        "deployed": _quality([student["tnet"]["deployed"] for student in students]),
+    }
+
+
+def _quality(measured: list[dict]) -> dict[str, dict]:
+    """Return mean and range of the measures that are defined."""
+    return {
+        name: _spread(np.array([each[key] for each in measured], dtype=float))
+        for name, key in (("explained", "explained_variance"), ("cosine", "cosine"))
+    }
+
+
+def _spread(values: np.ndarray) -> dict[str, float | None]:
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return {"mean": None, "low": None, "high": None}
+    return {"mean": float(defined.mean()), "low": float(defined.min()), "high": float(defined.max())}
 
 
 TNET = Section("tnet", link="T-Net", title="T-Net", content=content)
