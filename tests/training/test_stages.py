@@ -130,6 +130,11 @@ def garbled(folder, **kind):
     return world
 
 
+def chosen_by(metrics):
+    """What metrics.json says without the quality of T-Net, which is measured on the test part."""
+    return {key: value for key, value in json.loads(metrics).items() if key != "tnet"}
+
+
 def test_no_test_subject_has_a_say_in_training(trained, tmp_path, request):
     _, out = trained
     kind = next(kind for name, kind in KINDS.items() if name in request.node.name)
@@ -141,7 +146,7 @@ def test_no_test_subject_has_a_say_in_training(trained, tmp_path, request):
     assert not different & set(same[:-1])
     fitted = {name for name in before if name.endswith(("teacher/metrics.json", "kd/metrics.json", "eda/metrics.json"))}
     assert fitted
-    assert all(before[name] == after[name] for name in fitted)
+    assert all(chosen_by(before[name]) == chosen_by(after[name]) for name in fitted)
 
 
 def lacking(folder, **samples):
