@@ -11,6 +11,8 @@ from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
+from pkdot.data import samples_of_shard
+from pkdot.layout import shard_samples
 from pkdot.markers import SIMULATED
 from pkdot.reporting.report import report_params
 from pkdot.stages import STAGES
@@ -68,7 +70,7 @@ def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) 
     else:
         ingest(data)
     for modality in e.modalities:
-        do("features", manifest, out=data / modality, params=jobs.features(e, modality, 0))
+        do("features", data / shard_samples(modality, 0), out=data / modality, params=jobs.features(e, modality, 0))
         do("index", [data / modality / "shard_0.parquet"], out=data / modality, params=jobs.index(e, modality))
     ledgers = [data / "ingest.ledger.csv", *(data / modality / "index.ledger.csv" for modality in e.modalities)]
     do("ledger", ledgers, out=data, params=jobs.ledger(e))
@@ -117,5 +119,8 @@ def ingest_sequences(root: Path, out: Path, rng: np.random.Generator) -> None:
                     }
                     row |= {f"{stream}_start": window * float(SECONDS), f"{stream}_stop": (window + 1.0) * SECONDS}
                 rows.append(row)
-    write_manifest(out, pd.DataFrame(rows), {"valence": None, "arousal": None})
+    table = pd.DataFrame(rows)
+    write_manifest(out, table, {"valence": None, "arousal": None})
+    for stream in ("motion", "pulse"):
+        samples_of_shard(table, stream).to_parquet(out / shard_samples(stream, 0), index=False)
     (out / "ingest.ledger.csv").write_text("sample_id,modality,stage,problem,action\n", encoding="utf-8")
