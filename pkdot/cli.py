@@ -50,6 +50,8 @@ def _reason_of_the_machine(error: Exception) -> str | None:
     number = error.errno if isinstance(error, OSError) else None
     if number in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error):
         return "no space is left on the disk. Free some and run again."
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "a name in the configuration is too long for the name of a file. Choose a shorter one."
     if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return f"{error.filename}: {error.strerror}. Change its permissions and run again."
     return None

@@ -112,7 +112,7 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     from pkdot.ledger import Ledger
     from pkdot.splits import make_splits
 
-    ingest(scratch, jobs.ingest(experiment))
+    ingest(scratch, jobs.ingest(experiment).model_copy(update={"shards": 1}))
     manifest = scratch / MANIFEST
     about = Samples.load(manifest).about
     entries = Ledger.read([scratch / INGEST_LEDGER]).entries

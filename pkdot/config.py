@@ -134,7 +134,7 @@ class Experiment(Params):
     task: TaskParams = Field(TaskParams(), description="what is predicted")
     modalities: dict[str, Modality] = Field(description="the modalities by name")
     shards: int = Field(
-        4, ge=1, description="number of jobs among which the features of a modality are divided, by subject"
+        4, ge=1, le=100_000, description="number of jobs among which the features of a modality are divided, by subject"
     )
     splits: SplitParams = Field(SplitParams(), description="how subjects are divided into folds")
     embedding: EmbeddingSection = Field(EmbeddingSection(), description="what all encoders share")

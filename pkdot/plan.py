@@ -21,10 +21,10 @@ import numpy as np
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.data import Samples
+from pkdot.data import Samples, samples_of_shard
 from pkdot.datasets.ingest import ingest
 from pkdot.files import read_json
-from pkdot.layout import EMBEDDINGS, MANIFEST, SPLITS
+from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, SPLITS
 from pkdot.splits import make_splits
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ class _Probe:
         from pkdot.training.loop import prepare
 
         self.experiment, self.scratch = experiment, scratch
-        ingest(scratch, jobs.ingest(experiment))
+        ingest(scratch, jobs.ingest(experiment).model_copy(update={"shards": 1}))
         self.manifest, self.splits = scratch / MANIFEST, scratch / SPLITS
         make_splits(self.manifest, scratch, jobs.splits(experiment))
         self.samples = Samples.load(self.manifest)
@@ -177,15 +177,15 @@ class _Probe:
         """Decode some clips of a modality; return their arrays and the seconds of a clip."""
         from pkdot.features.extract import extract_features
 
-        paths = self.samples.table[f"{name}_path"]
-        clips = self.samples.table[paths.notna()][:CLIPS]
+        samples = samples_of_shard(self.samples.table, name)
+        clips = samples[samples["path"].notna()][:CLIPS]
         folder = self.scratch / f"clips_{name}"
         folder.mkdir()
-        params = jobs.features(self.experiment, name, 0).model_copy(update={"shards": 1})
+        params = jobs.features(self.experiment, name, 0)
         seconds = []
         for chosen in (clips[:1], clips):  # the first clip pays for the imports
-            chosen.to_parquet(folder / MANIFEST, index=False)
-            seconds.append(_seconds(lambda: extract_features(folder / MANIFEST, folder / name, params)))
+            chosen.to_parquet(folder / INDEX, index=False)
+            seconds.append(_seconds(lambda: extract_features(folder / INDEX, folder / name, params)))
         (path,) = (folder / name).glob("*.npy")
         return np.load(path, allow_pickle=False), seconds[1] / len(clips)
 
