@@ -68,7 +68,7 @@ def test_a_changed_option_runs_what_it_must_and_can_be_compared(finished):
     means = json.loads((finished / "results/tiny/means.json").read_text())
     assert shown[""]["data"]["results/tiny/means.json"]["data"] == means
     changed = json.loads(call(finished, "dvc", "metrics", "diff", "--json"))["results/tiny/means.json"]
-    assert {name.partition(".")[2] for name in changed} == {"kd"}
+    assert set(changed) == {"kd"}
     call(finished, "dvc", "plots", "diff", "HEAD", "--out", "plots")
     page = (finished / "plots/index.html").read_text()
     assert "student_only" in page
