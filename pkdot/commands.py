@@ -53,6 +53,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
 
     check = verb(_check, "read a configuration and its data, and say what must be mended")
     check.add_argument("config", type=Path, help="such as config/biovid.yaml")
+    check.add_argument("--full", action="store_true", help="read also every file of its arrays and results again")
     plan = verb(_plan, "say what an experiment needs before anything runs: clips, disk, memory, trainings, hours")
     plan.add_argument("config", type=Path, help="such as config/biovid.yaml")
     simulate = verb(_simulate, "make stand-in data in the owners' layout")
@@ -83,6 +84,7 @@ class _Version(argparse.Action):
 def _check(options: argparse.Namespace) -> None:
     """Read a configuration and its data into a temporary folder, and print what must be mended."""
     from pkdot.experiment import load
+    from pkdot.provenance import damaged
 
     experiment = load(options.config)
     for name in experiment.protocols:
@@ -94,11 +96,14 @@ def _check(options: argparse.Namespace) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="pkdot-check-") as scratch:
         counts, problems = _problems(experiment, Path(scratch) / "out")
-    for problem in problems:
-        print(problem)
-    print(f"{root}: {counts}, {len(problems)} problems.")
+    print(*problems, f"{root}: {counts}, {len(problems)} problems.", sep="\n")
     print("This looked at the list of samples, the folds, and the first sample of each modality. Other files are")
     print("read when features are made of them; ledger.csv and the report say what was wrong and what it cost.")
+    if options.full:
+        files = Layout.of(options.config.stem)
+        count, damages = damaged([files.processed, files.results])
+        print(*damages, f"{files.processed}, {files.results}: {count} files, {len(damages)} problems.", sep="\n")
+        problems += damages
     if problems:
         sys.exit(1)
 

@@ -124,6 +124,32 @@ def verified(path: Path) -> str:
     return digest
 
 
+def damaged(folders: Iterable[Path]) -> tuple[int, list[str]]:
+    """Read every file below some folders that a record speaks of, whatever its size and time say.
+
+    Returns
+    -------
+    int
+        Number of files that were read.
+    list of str
+        A sentence for each file that is missing or is not what its record says.
+    """
+    count, problems = 0, []
+    for record in sorted(path for folder in folders for path in folder.rglob("*run.json")):
+        known = read_json(record)
+        for name, digest in known["outputs"].items():
+            path = record.with_name(name)
+            count += 1
+            if not path.is_file():
+                problems.append(f"{path}: no such file, but {record.name} speaks of it. Run again to make it.")
+            elif sha256(path) != digest:
+                problems.append(
+                    f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
+                    f"Delete {to_delete(known, path)} and run again."
+                )
+    return count, problems
+
+
 def to_delete(known: dict, path: Path | None = None) -> Path:
     """What to delete so that the workflow runs the job of a record again: a damaged file itself, or the marker.
 

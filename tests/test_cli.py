@@ -15,7 +15,9 @@ import pytest
 import yaml
 from synthetic import REPO, arrays_config, make_arrays, write_config
 
+from pkdot import jobs
 from pkdot.cli import main
+from pkdot.experiment import load
 from pkdot.params import Params
 from pkdot.stages import STAGES, params_class, path_arguments
 
@@ -109,6 +111,30 @@ def test_a_data_set_is_checked_before_anything_is_run(tmp_path, monkeypatch, cap
     assert "s0a: own/signals/s0a_pulse.npy: no such file (dropped)" in printed
     assert "44 samples of 6 subjects, 1 problems" in printed
     assert sorted(tmp_path.rglob("*")) == [path for path in before if path.name != "s0a_pulse.npy"]
+
+
+def test_a_full_check_reads_every_file_that_was_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    make_arrays(tmp_path / "own")
+    config = write_config(tmp_path / "config" / "tiny.yaml", arrays_config())
+    params = jobs.job_params("ingest", jobs.ingest(load(config)))
+    main(["ingest", "--out", "data/processed/tiny", "--params", params])
+    main(["check", "--full", str(config)])
+    assert "data/processed/tiny, results/tiny: 7 files, 0 problems." in capsys.readouterr().out
+    manifest = tmp_path / "data/processed/tiny/manifest.parquet"
+    content, times = bytearray(manifest.read_bytes()), manifest.stat()
+    content[len(content) // 2] ^= 1
+    manifest.write_bytes(content)
+    os.utime(manifest, ns=(times.st_atime_ns, times.st_mtime_ns))  # neither its size nor its time tells
+    (tmp_path / "data/processed/tiny/ingest.ledger.csv").unlink()
+    main(["check", str(config)])
+    with pytest.raises(SystemExit) as ended:
+        main(["check", "--full", str(config)])
+    assert ended.value.code == 1
+    printed = capsys.readouterr().out
+    assert "manifest.parquet: its content is not what ingest.run.json says; it was damaged or replaced." in printed
+    assert "ingest.ledger.csv: no such file, but ingest.run.json speaks of it." in printed
+    assert "7 files, 2 problems." in printed
 
 
 CLASSES = {**arrays_config()["dataset"], "classes": ["a", "b", "c"]}
