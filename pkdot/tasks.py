@@ -49,7 +49,7 @@ class Task:
         Numbers that a head gives for each row.
     """
 
-    def __init__(self, params: TaskParams, samples: Samples):
+    def __init__(self, params: TaskParams, samples: Samples) -> None:
         self.params = params
         self.names = list(samples.about["targets"])
         self.regression = params.kind == "regression"
@@ -93,7 +93,7 @@ class Task:
         return sum(losses) / len(losses)
 
     def score(self, logits: Tensor, target: Tensor) -> float:
-        """The number that choices are made by, higher is better: balanced accuracy, -MAE of the levels, or mean CCC."""
+        """Return the number that choices are made by, higher is better: balanced accuracy, -MAE, or mean CCC."""
         if self.regression:
             values, truth = (x.double().reshape(-1, len(self.names)) for x in (logits, target))
             return float(np.mean([float(ccc(values[:, i], truth[:, i])) for i in range(len(self.names))]))
@@ -102,6 +102,29 @@ class Task:
             return -float((predicted - target).abs().double().mean())
         hits = (predicted == target).double()
         return float(np.mean([float(hits[target == c].mean()) for c in target.unique()]))
+
+    def chance(self, train: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+        """Return the score of the best constant answer, and two standard errors of a score by chance.
+
+        Parameters
+        ----------
+        train : ndarray of int
+            The rows that the constant is taken from.
+        rows : ndarray of int
+            The rows that are scored.
+        """
+        target = self.targets[rows]
+        if self.regression:
+            return 0.0, 2 / float(np.sqrt(len(rows)))
+        if self.params.kind == "ordinal":
+            errors = np.abs(target - np.median(self.targets[train]))
+            return -float(errors.mean()), 2 * float(errors.std() / np.sqrt(len(rows)))
+        counts = np.bincount(target)
+        present = counts[counts > 0]
+        # the balanced accuracy is a mean over the classes that are present, each a share of its own samples
+        share = 1 / self.outputs
+        error = np.sqrt(share * (1 - share) * np.square(1 / len(present)) * (1 / present).sum())
+        return share, 2 * float(error)
 
 
 def squared_emd(logits: Tensor, target: Tensor) -> Tensor:

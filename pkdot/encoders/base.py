@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
@@ -38,9 +39,15 @@ class Encoder(nn.Module):
     Options: ClassVar[type[Params]]
     name: ClassVar[str]
 
-    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: Params):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: Params) -> None:
         super().__init__()
         self.shape, self.dim, self.tokens, self.options = shape, dim, tokens, options
+
+    def fit_scale(self, batches: Iterable[Tensor]) -> None:
+        """Fit the encoder's `Scale`, where it has one, to training arrays; done once, before the first step."""
+        for part in self.children():
+            if isinstance(part, Scale):
+                part.fit(batches)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """Change a training batch at random without changing its meaning; the default changes nothing."""
@@ -51,26 +58,55 @@ class Encoder(nn.Module):
         raise TypeError(f"{type(self).__name__} has no forward")
 
 
-class Standard(nn.Module):
-    """Embeddings in units of the training part's mean and deviation, so that all modalities weigh alike."""
+class Scale(nn.Module):
+    """Bring values to mean 0 and deviation 1, by the mean and deviation of the training part.
 
-    def __init__(self, dim: int):
+    Both are buffers, so that they are saved with the weights and used again at prediction.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the statistics: the shape of one sample, with 1 in each dimension that they are taken over.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(dim))
-        self.register_buffer("deviation", torch.ones(dim))
+        self.register_buffer("mean", torch.zeros(shape))
+        self.register_buffer("deviation", torch.ones(shape))
 
-    def learn(self, embeddings: Tensor) -> None:
-        """Take mean and deviation from training embeddings (N, T, D)."""
-        self.mean.copy_(embeddings.mean(dim=(0, 1)))
-        self.deviation.copy_(embeddings.std(dim=(0, 1)).clamp(min=1e-6))
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Take mean and deviation over all samples of some batches (B, *shape of a sample).
 
-    def forward(self, embeddings: Tensor) -> Tensor:
-        """Standardise (..., D)."""
-        return (embeddings - self.mean) / self.deviation
+        Batches are merged in double precision (Chan, Golub and LeVeque 1983), so that neither a small unit nor a
+        large offset costs digits. Where all values are equal, the deviation is 1.
+        """
+        count = 0
+        mean, squares = (torch.zeros(self.mean.shape, dtype=torch.float64) for _ in range(2))
+        over = [0, *(i + 1 for i, size in enumerate(self.mean.shape) if size == 1)]
+        for batch in batches:
+            values = batch.double().cpu()
+            own = values.mean(dim=over, keepdim=True)
+            number = values.numel() // mean.numel()
+            step = own[0] - mean
+            squares += (values - own).square().sum(dim=over, keepdim=True)[0]
+            squares += step.square() * count * number / (count + number)
+            count += number
+            mean += step * number / count
+        deviation = (squares / count).sqrt()
+        varies = deviation > 1e-6 * mean.abs()
+        self.mean.copy_(mean)
+        self.deviation.copy_(torch.where(varies, deviation, 1.0))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Normalise values of shape (..., *shape of a sample)."""
+        return (values.float() - self.mean) / self.deviation
 
 
 def flip(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Mirror each clip (B, F, H, W, C) left to right with the given probability."""
+    """Mirror each clip (B, F, H, W, C) left to right with a probability."""
     chosen = torch.rand(len(batch), generator=generator) < probability
     return torch.where(chosen.view(-1, 1, 1, 1, 1).to(batch.device), batch.flip(3), batch)
 

@@ -7,9 +7,8 @@ from itertools import pairwise
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d
 
-from pkdot.encoders.base import Encoder, register
+from pkdot.encoders.base import Encoder, Scale, average_parts, register
 from pkdot.params import Params
 
 
@@ -18,20 +17,25 @@ class Cnn1dOptions(Params):
 
     width: int = Field(24, ge=4, description="channels of the first layer; each later layer doubles them")
     kernel: int = Field(7, ge=3, description="width of the filters, in samples")
-    noise: float = Field(0.05, ge=0, description="deviation of the noise added to a training batch, in its own units")
+    noise: float = Field(
+        0.05, ge=0, description="deviation of the noise added to a training batch, in deviations of the channel"
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
 
 
 @register("cnn1d")
 class Cnn1d(Encoder):
-    """Three strided convolutions, batch-normalised; the tokens are averages over equal parts of the time."""
+    """Channels in units of their deviation, three strided convolutions, averages over equal parts of the time."""
 
     Options = Cnn1dOptions
+    scale: Scale
 
-    def __init__(self, shape, dim, tokens, options):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: Cnn1dOptions) -> None:
         super().__init__(shape, dim, tokens, options)
+        self.noise = options.noise
+        self.scale = Scale((shape[0], 1))
         widths = [shape[0], options.width, 2 * options.width, 4 * options.width]
-        layers: list[nn.Module] = [nn.BatchNorm1d(shape[0])]
+        layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):
             conv = nn.Conv1d(inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False)
             layers += [conv, nn.BatchNorm1d(outside), nn.ReLU()]
@@ -40,8 +44,8 @@ class Cnn1d(Encoder):
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(batch.shape, generator=generator).to(batch.device)
-        return batch + self.options.noise * noise
+        return batch + self.noise * self.scale.deviation * noise
 
     def forward(self, batch: Tensor) -> Tensor:
-        time = adaptive_avg_pool1d(self.body(batch.float()), self.tokens)
+        time = average_parts(self.body(self.scale(batch)), self.tokens)
         return self.embed(time.transpose(1, 2))

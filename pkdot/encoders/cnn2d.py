@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.encoders.base import Encoder, average_parts, register
+from pkdot.encoders.base import Encoder, Scale, average_parts, register
 from pkdot.params import Params
 
 
@@ -29,11 +29,13 @@ class Cnn2d(Encoder):
     """
 
     Options = Cnn2dOptions
+    scale: Scale
     BANDS = 4
 
-    def __init__(self, shape, dim, tokens, options):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: Cnn2dOptions) -> None:
         super().__init__(shape, dim, tokens, options)
-        self.norm = nn.BatchNorm1d(shape[0] * shape[1])
+        self.gain, self.hide = options.gain, options.hide
+        self.scale = Scale((shape[0], shape[1], 1))
         widths = [shape[0], options.width, 2 * options.width, 4 * options.width]
         layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):
@@ -43,17 +45,16 @@ class Cnn2d(Encoder):
         self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(widths[-1] * self.BANDS, dim))
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        louder = self.options.gain * torch.randn(len(batch), 1, 1, 1, generator=generator).to(batch.device)
+        louder = self.gain * torch.randn(len(batch), 1, 1, 1, generator=generator).to(batch.device)
         frequencies = batch.shape[2]
-        width = int(self.options.hide * frequencies * torch.rand((), generator=generator))
+        width = int(self.hide * frequencies * torch.rand((), generator=generator))
         first = int(torch.randint(0, frequencies - width + 1, (), generator=generator))
         changed = batch.float() + louder
         hidden = slice(first, first + width)
-        changed[:, :, hidden] = self.norm.running_mean.view(1, *self.shape[:2], 1)[:, :, hidden]
+        changed[:, :, hidden] = self.scale.mean[:, hidden]
         return changed
 
     def forward(self, batch: Tensor) -> Tensor:
-        even = self.norm(batch.float().flatten(1, 2)).unflatten(1, self.shape[:2])
-        time = average_parts(self.body(even), self.tokens)
+        time = average_parts(self.body(self.scale(batch)), self.tokens)
         bands = average_parts(time.transpose(2, 3), self.BANDS)
         return self.embed(bands.transpose(1, 2).flatten(2))

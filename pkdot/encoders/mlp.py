@@ -7,7 +7,7 @@ import math
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.encoders.base import Encoder, register
+from pkdot.encoders.base import Encoder, Scale, register
 from pkdot.params import Params
 
 
@@ -20,16 +20,17 @@ class MlpOptions(Params):
 
 @register("mlp")
 class Mlp(Encoder):
-    """Batch-normalised numbers -> one hidden layer -> all tokens at once."""
+    """Numbers in units of their deviation -> one hidden layer -> all tokens at once."""
 
     Options = MlpOptions
+    scale: Scale
 
-    def __init__(self, shape, dim, tokens, options):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: MlpOptions) -> None:
         super().__init__(shape, dim, tokens, options)
         width = math.prod(shape)
+        self.scale = Scale(shape)
         self.layers = nn.Sequential(
             nn.Flatten(),
-            nn.BatchNorm1d(width),
             nn.Linear(width, options.hidden),
             nn.ReLU(),
             nn.Dropout(options.dropout),
@@ -37,4 +38,4 @@ class Mlp(Encoder):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        return self.layers(batch.float()).unflatten(1, (self.tokens, self.dim))
+        return self.layers(self.scale(batch)).unflatten(1, (self.tokens, self.dim))

@@ -43,11 +43,14 @@ class R3d18(Encoder):
     """torchvision's R3D-18 over (frames, height, width, 3); each token's frames are a clip of its own."""
 
     Options = R3d18Options
+    colour_mean: Tensor
+    colour_deviation: Tensor
 
-    def __init__(self, shape, dim, tokens, options):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: R3d18Options) -> None:
         from torchvision.models.video import r3d_18
 
         super().__init__(shape, dim, tokens, options)
+        self.flip = options.flip
         self.body = r3d_18(weights=None)
         if options.weights != "random":
             load_weights(self.body, options)
@@ -59,7 +62,7 @@ class R3d18(Encoder):
         self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(512, dim))
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        return flip(batch, self.options.flip, generator)
+        return flip(batch, self.flip, generator)
 
     def forward(self, batch: Tensor) -> Tensor:
         colours = (batch.float() / 255 - self.colour_mean) / self.colour_deviation
@@ -70,25 +73,25 @@ class R3d18(Encoder):
 
 
 def load_weights(body: nn.Module, options: R3d18Options) -> None:
-    """Fill in weights, all but the layer of classes.
+    """Load all weights but those of the last layer, which is of the classes of Kinetics.
 
     Raises
     ------
     ConfigError
-        There is no such file, it cannot be fetched, it holds more than tensors, or it is of another network.
+        The file does not exist, cannot be fetched, holds more than tensors, or is of another network.
     """
     fetch = options.weights == "kinetics"
     state = _fetched(options.weights_folder) if fetch else _read(Path(options.weights))
     state = {name: value for name, value in state.items() if not name.startswith("fc.")}
     fitting = {name: value.shape for name, value in body.state_dict().items() if not name.startswith("fc.")}
     if {name: value.shape for name, value in state.items()} != fitting:
-        odd = sorted(state.keys() ^ fitting.keys()) or ["a tensor of another shape"]
-        raise ConfigError(f"r3d_18.weights is {options.weights}, which is no state dict of R3D-18: {odd[0]}")
+        different = sorted(state.keys() ^ fitting.keys()) or ["a tensor of another shape"]
+        raise ConfigError(f"r3d_18.weights is {options.weights}, which is no state dict of R3D-18: {different[0]}")
     body.load_state_dict(state, strict=False)
 
 
 def _fetched(folder: str | None) -> dict[str, Tensor]:
-    """torchvision's Kinetics weights; the name of the file holds a part of its hash, which is checked."""
+    """Return torchvision's Kinetics weights; the name of the file holds a part of its hash, which is checked."""
     from torchvision.models.video import R3D_18_Weights
 
     url = R3D_18_Weights.KINETICS400_V1.url
@@ -106,7 +109,7 @@ def _fetched(folder: str | None) -> dict[str, Tensor]:
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """A state dict of plain tensors; what a pickle holds beside them is never run."""
+    """Return the state dict of plain tensors in a file; no code that a pickle holds is run."""
     import pickle
 
     from safetensors import SafetensorError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.encoders.base import Encoder, by_token, register
+from pkdot.encoders.base import Encoder, Scale, by_token, register
 from pkdot.params import Params
 
 
@@ -23,25 +23,25 @@ class Resnet18Spectrogram(Encoder):
     """
 
     Options = Resnet18SpectrogramOptions
+    scale: Scale
 
-    def __init__(self, shape, dim, tokens, options):
+    def __init__(self, shape: tuple[int, ...], dim: int, tokens: int, options: Resnet18SpectrogramOptions) -> None:
         from torchvision.models import resnet18
 
         super().__init__(shape, dim, tokens, options)
         channels, frequencies, _ = shape
-        self.norm = nn.BatchNorm1d(channels * frequencies)
+        self.scale = Scale((channels, frequencies, 1))
         self.body = resnet18(weights=None)
         self.body.conv1 = nn.Conv2d(channels, 64, 7, stride=2, padding=3, bias=False)
         self.body.avgpool = _Mean()
         self.body.fc = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(512, dim))
 
     def forward(self, batch: Tensor) -> Tensor:
-        even = self.norm(batch.float().flatten(1, 2)).unflatten(1, self.shape[:2])
-        return self.body(by_token(even, self.tokens, dim=3)).unflatten(0, (-1, self.tokens))
+        return self.body(by_token(self.scale(batch), self.tokens, dim=3)).unflatten(0, (-1, self.tokens))
 
 
 class _Mean(nn.Module):
-    """The mean over frequency and time; unlike pooling, its gradient is the same in every run on a GPU."""
+    """Average over frequency and time; unlike pooling, its gradient is the same in every run on a GPU."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps.mean(dim=(2, 3))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pkdot.errors import ConfigError
 
-LOCK = "PKDOT_LOCK"  # a file beside which the jobs of a workflow may leave theirs
+LOCK = "PKDOT_LOCK"  # environment variable: the lock file of a workflow; locks of GPUs lie beside it
 
 
 def device_of(wish: str) -> str:
@@ -36,16 +36,16 @@ def device_of(wish: str) -> str:
 
 
 def own_gpu(count: int, folder: Path) -> int:
-    """Number of a GPU that no other job of this machine uses, until this process ends.
+    """Return the number of a GPU that no other job of this machine uses, until this process ends.
 
-    Where there are more jobs than GPUs, they are dealt evenly by process number.
+    Where there are more jobs than GPUs, jobs are spread over them by process number.
 
     Parameters
     ----------
     count : int
         GPUs that are visible; a cluster shows a job only its own.
     folder : Path
-        Where the locks lie; the system lets go of them when a process ends, however it ends.
+        Where the lock files lie; the system frees a lock when its process ends, however it ends.
     """
     if count == 1:
         return 0

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
 from pkdot.data import Features, Samples, feature_files
-from pkdot.encoders.base import EncoderChoice, Standard
+from pkdot.encoders.base import EncoderChoice, Scale
+from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
 from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
@@ -16,6 +18,9 @@ from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
 from pkdot.tasks import Task, TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 
 class EncoderParams(Params):
@@ -35,9 +40,18 @@ class EncoderParams(Params):
 def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, params: EncoderParams) -> None:
     """Write ``weights.safetensors``, ``embeddings.npy``, ``history.csv`` and ``metrics.json`` of one encoder.
 
-    The encoder is trained with a linear head on the fold's training subjects; validation subjects choose the epoch.
-    ``embeddings.npy`` has shape (samples, tokens, dim), rows as in the manifest, standardised by the training part;
-    NaN where a sample has no array, so that no later stage can use it unawares.
+    The encoder is trained with a linear head on the fold's training subjects; validation subjects choose the step.
+
+    ``embeddings.npy`` has shape (samples, tokens, dim), rows as in the manifest, in units of the mean and deviation of
+    the training part; NaN where a sample has no array, so that no later stage can use it unnoticed.
+
+    ``weights.safetensors`` has the keys ``encoder.*``, ``head.weight`` and ``head.bias`` (the head reads embeddings
+    that are not normalised), and ``standard.mean`` and ``standard.deviation`` (what embeddings.npy was normalised by).
+    `head_of` returns the head that reads embeddings.npy.
+
+    ``metrics.json`` has the score and loss of all parts; how many dimensions the embeddings use; the score of a linear
+    model on them (``probe``); what simple models reach on plain features of the same samples (``sanity``); and a
+    ``warning``, or null.
     """
     import pandas as pd
     from safetensors.torch import save_file
@@ -54,11 +68,32 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
         np.save(scratch / EMBEDDINGS, table, allow_pickle=False)
         save_file(run.model.state_dict(), scratch / WEIGHTS)
         pd.DataFrame(history).to_csv(scratch / HISTORY, index=False)
-        write_json(scratch / METRICS, run.scores())
+        write_json(scratch / METRICS, run.metrics(table))
+
+
+def head_of(weights: Path) -> tuple[Tensor, Tensor]:
+    """Return the encoder's own head, for embeddings as they are in embeddings.npy.
+
+    Parameters
+    ----------
+    weights : Path
+        The weights.safetensors of an encoder.
+
+    Returns
+    -------
+    weight : Tensor, shape (outputs, dim)
+    bias : Tensor, shape (outputs,)
+        ``pool(embeddings) @ weight.T + bias`` are the logits by which the encoder was trained.
+    """
+    from safetensors.torch import load_file
+
+    state = load_file(weights)
+    mean, deviation = (state[f"standard.{name}"].flatten() for name in ("mean", "deviation"))
+    return state["head.weight"] * deviation, state["head.bias"] + state["head.weight"] @ mean
 
 
 def _checkpoint(out: Path, key: str) -> Path:
-    """Where an interrupted training of just this job goes on; what other jobs left there is removed."""
+    """Return the checkpoint of this job; checkpoints that other jobs left in its place are removed."""
     own = out.with_name(f"{out.name}.{key}.checkpoint.safetensors")
     for other in out.parent.glob(f"{out.name}.*.checkpoint.safetensors"):
         if other != own:
@@ -69,7 +104,7 @@ def _checkpoint(out: Path, key: str) -> Path:
 class _EncoderRun:
     """An encoder with its linear head, and the rows of one fold."""
 
-    def __init__(self, samples: Samples, arrays: Features, splits: dict, params: EncoderParams):
+    def __init__(self, samples: Samples, arrays: Features, splits: dict, params: EncoderParams) -> None:
         import torch
         from torch import nn
 
@@ -79,10 +114,10 @@ class _EncoderRun:
         self.task = Task(params.task, samples)
         self.device = prepare(params.compute)
         fold = splits["folds"][params.fold]
-        usable = {part: samples.rows(fold[part], splits["unit"]) for part in ("train", "validation")}
+        usable = {part: samples.rows(fold[part], splits["unit"]) for part in ("train", "validation", "test")}
         self.rows = {part: rows[arrays.valid[rows]] for part, rows in usable.items()}
-        for part, rows in self.rows.items():
-            if not len(rows):
+        for part in ("train", "validation"):
+            if not len(self.rows[part]):
                 raise DataError(
                     f"no sample of the {part} part of fold {params.fold} has the modality '{params.modality}'; see "
                     "ledger.csv for what was left out."
@@ -90,12 +125,15 @@ class _EncoderRun:
         self.seed = seed_of(params.seed, params.fold)
         torch.manual_seed(self.seed)
         cls, options = params.encoder.load()
-        encoder = cls(arrays.shape, params.dim, params.tokens, options)
-        head = nn.Linear(params.dim, self.task.outputs)
-        self.model = nn.ModuleDict({"encoder": encoder, "head": head, "standard": Standard(params.dim)})
+        self.encoder = cls(arrays.shape, params.dim, params.tokens, options)
+        self.encoder.fit_scale(torch.from_numpy(chunk) for chunk in chunks(arrays, self.rows["train"]))
+        self.head = nn.Linear(params.dim, self.task.outputs)
+        self.standard = Scale((1, params.dim))
+        self.model = nn.ModuleDict({"encoder": self.encoder, "head": self.head, "standard": self.standard})
         self.model.to(self.device)
 
     def train(self, checkpoint: Path) -> list[dict]:
+        """Train the encoder with its head, or go on from a checkpoint; return the history."""
         from pkdot.training.loop import fit
 
         return fit(
@@ -109,48 +147,72 @@ class _EncoderRun:
             checkpoint,
         )
 
-    def _batch(self, rows: np.ndarray):
+    def _batch(self, rows: np.ndarray) -> Tensor:
         import torch
 
         return torch.from_numpy(self.arrays[rows]).to(self.device)
 
-    def _step(self, rows: np.ndarray, generator):
-        batch = self.model["encoder"].augment(self._batch(rows), generator)
-        logits = self.model["head"](self.task.pool(self.model["encoder"](batch)))
+    def _step(self, rows: np.ndarray, generator: Generator) -> Tensor:
+        batch = self.encoder.augment(self._batch(rows), generator)
+        logits = self.head(self.task.pool(self.encoder(batch)))
         return self.task.loss(logits.float(), self.task.target(rows).to(self.device))
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows, shape (len(rows), tokens, dim)."""
+        """Return the embeddings of rows, shape (len(rows), tokens, dim)."""
         import torch
 
         self.model.eval()
         batches = np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
         with torch.no_grad():
-            return np.concatenate(
-                [self.model["encoder"](self._batch(batch)).float().cpu().numpy() for batch in batches]
-            )
+            return np.concatenate([self.encoder(self._batch(batch)).float().cpu().numpy() for batch in batches])
 
     def standardised(self, rows: np.ndarray) -> np.ndarray:
-        """Embeddings of rows in units of the training part's mean and deviation."""
+        """Return embeddings of rows in units of the training part's mean and deviation."""
         import torch
 
-        standard = self.model["standard"]
-        standard.learn(torch.from_numpy(self.embed(self.rows["train"])))
+        self.standard.fit([torch.from_numpy(self.embed(self.rows["train"]))])
         with torch.no_grad():
-            return standard.cpu()(torch.from_numpy(self.embed(rows))).numpy()
+            return self.standard.cpu()(torch.from_numpy(self.embed(rows))).numpy()
 
     def _score(self, part: str = "validation") -> tuple[float, float]:
         import torch
 
         rows = self.rows[part]
         embeddings = torch.from_numpy(self.embed(rows)).to(self.device)
-        logits = self.model["head"](self.task.pool(embeddings)).cpu()
+        logits = self.head(self.task.pool(embeddings)).cpu()
         target = self.task.target(rows)
         return self.task.score(logits, target), -float(self.task.loss(logits, target))
 
-    def scores(self) -> dict:
-        """Score on both parts: the gap says how much easier the embeddings of known subjects are."""
+    def metrics(self, embeddings: np.ndarray) -> dict:
+        """Return the content of metrics.json.
+
+        Parameters
+        ----------
+        embeddings : ndarray, shape (samples, tokens, dim)
+            What embeddings.npy holds.
+        """
         import torch
 
+        parts = {part: rows for part, rows in self.rows.items() if len(rows)}
+        metrics: dict = {}
         with torch.no_grad():
-            return {part: {"score": score, "loss": -loss} for part in self.rows for score, loss in [self._score(part)]}
+            for part in parts:
+                score, loss = self._score(part)
+                metrics[part] = {"score": score, "loss": -loss}
+        pooled = {part: self.task.pool(torch.from_numpy(embeddings[rows])).numpy() for part, rows in parts.items()}
+        metrics["effective_dimensions"] = {part: effective_dimensions(pooled[part]) for part in ("train", "validation")}
+        metrics["probe"] = scores_of(linear_model(self.task), self.task, pooled, parts)
+        metrics["sanity"] = sanity(self.arrays, self.task, self.params.tokens, parts, self.seed)
+        metrics["warning"] = self._warning(metrics["validation"]["score"])
+        return metrics
+
+    def _warning(self, score: float) -> str | None:
+        """Return a sentence where the validation score is no better than chance, else None."""
+        chance, margin = self.task.chance(self.rows["train"], self.rows["validation"])
+        if score > chance + margin:
+            return None
+        return (
+            f"The encoder of '{self.params.modality}' scores {score:.3f} on validation subjects, where chance gives "
+            f"{chance:.3f} and two standard errors are {margin:.3f}: it has learned nothing that this number of "
+            "samples can show. Compare it with the simple models on plain features; look at its data and training."
+        )

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from pkdot.encoders.base import average_parts, by_token, register
+from pkdot.encoders.base import Scale, average_parts, by_token, register
 from pkdot.errors import ConfigError
 
 DIM = 6
@@ -102,8 +103,86 @@ def test_a_constant_stays_a_constant(steps):
     torch.testing.assert_close(average_parts(torch.full((1, steps), 2.5), 5), torch.full((1, 5), 2.5))
 
 
-def test_a_level_of_all_sounds_is_nothing_to_a_normalised_spectrogram():
-    """In training, cnn2d sees each frequency in units of its own mean and deviation."""
-    net, batch = encoder("cnn2d").train(), arrays("cnn2d")
-    net.embed[0].p = 0.0
-    torch.testing.assert_close(net(batch), net(3 * batch + 7), atol=1e-3, rtol=1e-3)
+@pytest.mark.parametrize("name", ["cnn1d", "cnn2d", "mlp", "resnet18_spectrogram"])
+@pytest.mark.parametrize(("unit", "offset"), [(1e-6, 0.0), (60.0, 0.0), (1.0, 1000.0)])
+def test_the_unit_of_a_signal_changes_nothing(name, unit, offset):
+    """Volts or microvolts: an encoder that was fitted to its training part sees the same, augmented or not."""
+    seen = []
+    for scale, shift in ((1.0, 0.0), (unit, offset)):
+        net, batch = encoder(name).eval(), (scale * arrays(name, 8).double() + shift).float()
+        net.fit_scale([batch])
+        if name == "cnn2d":
+            net.gain = 0.0  # decibels are a unit of their own
+        changed = net.augment(batch, torch.Generator().manual_seed(0))
+        seen.append([net(batch).detach(), net(changed).detach()])
+    for plain, other in zip(*seen, strict=True):
+        torch.testing.assert_close(plain, other, atol=2e-2, rtol=2e-2)
+
+
+def test_a_scale_is_the_mean_and_deviation_of_all_batches():
+    values = torch.from_numpy(np.random.default_rng(0).normal(5, 3, size=(50, 2, 7)))
+    scale = Scale((2, 1))
+    scale.fit(values.split([1, 30, 19]))
+    torch.testing.assert_close(scale.mean[:, 0].double(), values.mean(dim=(0, 2)), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(
+        scale.deviation[:, 0].double(), values.std(dim=(0, 2), correction=0), atol=1e-6, rtol=1e-6
+    )
+
+
+def test_a_constant_channel_becomes_zero():
+    batch = torch.full((4, 1, 9), 7.3)
+    scale = Scale((1, 1))
+    scale.fit([batch])
+    assert scale(batch).abs().max() < 1e-5
+
+
+REFUSED = (  # torch.use_deterministic_algorithms raises on a GPU where these are differentiated
+    "adaptive_avg_pool2d_backward", "adaptive_avg_pool3d_backward", "adaptive_max_pool2d_backward",
+    "adaptive_max_pool3d_backward", "avg_pool3d_backward", "fractional_max_pool2d_backward",
+    "fractional_max_pool3d_backward", "max_unpool2d", "max_unpool3d", "upsample_linear1d_backward",
+    "upsample_bilinear2d_backward", "upsample_bicubic2d_backward", "upsample_trilinear3d_backward",
+    "reflection_pad1d_backward", "reflection_pad2d_backward", "reflection_pad3d_backward", "nll_loss2d_forward",
+    "_ctc_loss_backward", "put_", "histc", "median", "grid_sampler_2d_backward", "grid_sampler_3d_backward",
+    "scatter_reduce",
+)  # fmt: skip
+
+
+class Operations(TorchDispatchMode):
+    """Collects the names of all operations, those of the backward pass too."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.add(func._schema.name.removeprefix("aten::").removeprefix("_"))
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_refused_operations_are_noticed():
+    with Operations() as operations:
+        torch.nn.functional.adaptive_avg_pool2d(torch.ones(1, 1, 5, 5, requires_grad=True), 2).sum().backward()
+    assert operations.names & {name.removeprefix("_") for name in REFUSED}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_no_operation_has_only_a_gradient_that_differs_from_run_to_run(name, tokens):
+    net, batch = encoder(name, tokens), arrays(name)
+    with Operations() as operations:
+        net(net.augment(batch, torch.Generator().manual_seed(0))).square().sum().backward()
+    assert not operations.names & {name.removeprefix("_") for name in REFUSED}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("tokens", [1, 4])
+def test_a_step_on_a_gpu_under_deterministic_algorithms(name, tokens):
+    from pkdot.training.loop import ComputeParams, prepare
+
+    device = prepare(ComputeParams(device="cuda"))
+    net, batch = encoder(name, tokens).to(device), arrays(name).to(device)
+    with torch.autocast("cuda", dtype=torch.bfloat16):
+        loss = net(net.augment(batch, torch.Generator().manual_seed(0))).float().square().sum()
+    loss.backward()
+    assert all(value.grad.isfinite().all() for value in net.parameters())

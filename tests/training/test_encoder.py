@@ -10,12 +10,12 @@ import pytest
 import torch
 from synthetic import World
 
-from pkdot.data import Features
-from pkdot.encoders.base import EncoderChoice, Standard, flip, shift
+from pkdot.data import Features, Samples
+from pkdot.encoders.base import EncoderChoice, Scale, flip, shift
 from pkdot.errors import DataError
-from pkdot.tasks import TaskParams
+from pkdot.tasks import Task, TaskParams
 from pkdot.training import encoder as stage
-from pkdot.training.encoder import EncoderParams, train_encoder
+from pkdot.training.encoder import EncoderParams, head_of, train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 
@@ -70,9 +70,16 @@ def test_embeddings_of_all_samples_in_units_of_the_training_part(tmp_path):
     assert np.isfinite(np.delete(embeddings, [1, 33], axis=0)).all()
     train = np.setdiff1d(signals.world.rows("train"), [1])
     np.testing.assert_allclose(embeddings[train].mean(axis=(0, 1)), 0, atol=1e-4)
-    np.testing.assert_allclose(embeddings[train].std(axis=(0, 1), ddof=1), 1, atol=1e-3)
+    np.testing.assert_allclose(embeddings[train].std(axis=(0, 1)), 1, atol=1e-3)
     scores = json.loads((tmp_path / "out" / "eda" / "metrics.json").read_text())
-    assert scores.keys() == {"train", "validation"}
+    parts = {"train", "validation", "test"}
+    assert scores.keys() == parts | {"effective_dimensions", "probe", "sanity", "warning"}
+    assert all(scores[part].keys() == {"score", "loss"} for part in parts)
+    assert 1 <= scores["effective_dimensions"]["validation"] <= 4
+    rows = [scores["probe"], *scores["sanity"].values()]
+    assert all(row.keys() == {"validation", "test"} for row in rows)
+    assert scores["sanity"].keys() == {"logistic_regression", "extra_trees"}
+    assert scores["sanity"]["extra_trees"]["test"] == 1, "slow and fast waves are told apart by their bands"
     assert len(pd.read_csv(tmp_path / "out" / "eda" / "history.csv")) == 3
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["eda"], "no checkpoint is left"
 
@@ -88,8 +95,6 @@ def test_no_test_subject_has_a_say(tmp_path):
 
 
 def test_features_come_in_the_order_of_the_manifest(tmp_path):
-    from pkdot.data import Samples
-
     signals = Signals(tmp_path)
     features = Features(signals.folder, Samples.load(signals.world.manifest))
     rows = np.array([35, 0, 7, 7])
@@ -207,7 +212,42 @@ def test_flips_and_shifts_by_hand():
 
 
 def test_embeddings_without_spread_are_not_divided_by_zero():
-    standard = Standard(2)
-    standard.learn(torch.tensor([[[1.0, 5.0]], [[3.0, 5.0]]]))
-    assert standard(torch.tensor([2.0, 5.0])).tolist() == [0, 0]
-    assert standard(torch.tensor([2.0, 6.0])).isfinite().all()
+    standard = Scale((1, 2))
+    standard.fit([torch.tensor([[[1.0, 5.0]], [[3.0, 5.0]]])])
+    assert standard(torch.tensor([[2.0, 5.0]])).tolist() == [[0, 0]]
+    assert standard(torch.tensor([[2.0, 6.0]])).isfinite().all()
+
+
+def test_the_head_reads_the_embeddings_that_were_written(tmp_path):
+    """Its score on test subjects is the one that metrics.json has."""
+    signals = Signals(tmp_path)
+    out = tmp_path / "out" / "eda"
+    embeddings = signals.train(out)
+    weight, bias = head_of(out / "weights.safetensors")
+    rows = signals.world.rows("test")
+    logits = torch.from_numpy(embeddings[rows]).mean(dim=1) @ weight.T + bias
+    task = Task(TaskParams(), Samples.load(signals.world.manifest))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert task.score(logits, task.target(rows)) == metrics["test"]["score"]
+    assert float(task.loss(logits, task.target(rows))) == pytest.approx(metrics["test"]["loss"], abs=1e-5)
+
+
+def test_an_encoder_that_stays_at_chance_is_named(tmp_path):
+    signals = Signals(tmp_path)
+    out = tmp_path / "out" / "eda"
+    signals.train(out, training=TrainingParams(epochs=1, batch_size=8, learning_rate=1e-9))
+    assert "where chance gives 0.500" in json.loads((out / "metrics.json").read_text())["warning"]
+
+
+def test_the_unit_of_the_arrays_does_not_matter(tmp_path):
+    """A signal in volts trains as one in microvolts."""
+    scores = []
+    for unit in (1.0, 1e-6):
+        folder = tmp_path / str(unit)
+        signals = Signals(folder)
+        for shard in range(2):
+            path = signals.folder / f"shard_{shard}.npy"
+            np.save(path, np.float32(unit) * np.load(path))
+        signals.train(folder / "out")
+        scores.append(json.loads((folder / "out" / "metrics.json").read_text())["train"]["loss"])
+    assert scores[0] == pytest.approx(scores[1], rel=1e-3)
