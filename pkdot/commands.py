@@ -123,7 +123,11 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     entries = Ledger.read([scratch / INGEST_LEDGER]).entries
     for name in experiment.modalities:
         entries += first_problems(manifest, jobs.features(experiment, name, 0))
-    problems = [f"{entry.sample_id}: {entry.problem} ({entry.action})" for entry in entries]
+    problems = [
+        f"{entry.sample_id or entry.modality or 'all'}: {entry.problem} ({entry.action})"
+        for entry in entries
+        if entry.action != "as configured"
+    ]
     try:
         make_splits(manifest, scratch, jobs.splits(experiment))
     except DataError as error:

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pkdot.config import IDENTIFIER, Experiment
 from pkdot.config_files import read
+from pkdot.datasets.base import Dataset
 from pkdot.distillation.base import check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.errors import ConfigError
@@ -54,29 +55,46 @@ def _check(where: str, experiment: Experiment) -> None:
 
 def _check_data(experiment: Experiment) -> None:
     """Refuse sources, tokens and a kind of task that the data set does not offer."""
-    dataset, options = experiment.dataset.load()
-    offered = dataset.sources_of(options)
+    dataset = _dataset(experiment)
+    offered = dataset.sources()
     for name, modality in experiment.modalities.items():
         if modality.source not in offered:
             raise ConfigError(
                 f"modalities.{name}.source is '{modality.source}', but {dataset.title} offers {', '.join(offered)}"
             )
-    tokens = dataset.tokens_of(options)
-    if tokens and tokens != experiment.embedding.tokens:
-        raise ConfigError(
-            f"embedding.tokens is {experiment.embedding.tokens}, but {dataset.title} has {tokens} sub-clips a "
-            "sequence; make them the same"
-        )
+    if sequence := dataset.sequence():
+        _check_sequence(experiment, dataset.title, *sequence)
     if (_classes(experiment) is None) != (experiment.task.kind == "regression"):
         targets = "classes" if _classes(experiment) else "real numbers"
         raise ConfigError(f"task.kind is {experiment.task.kind}, but the targets of {dataset.title} are {targets}")
 
 
+def _check_sequence(experiment: Experiment, title: str, tokens: int, frames: int) -> None:
+    """Refuse embeddings with another number of tokens, and pictures that would not be those of the tokens."""
+    if tokens != experiment.embedding.tokens:
+        raise ConfigError(
+            f"embedding.tokens is {experiment.embedding.tokens}, but {title} has {tokens} sub-clips a sequence; "
+            "make them the same"
+        )
+    for name, modality in experiment.modalities.items():
+        _, options = modality.feature.load()
+        pictures = getattr(options, "frames", None)
+        if pictures is not None and pictures != tokens * frames:
+            raise ConfigError(
+                f"modalities.{name}.feature.frames is {pictures}, but a sequence of {title} has {tokens} sub-clips of "
+                f"{frames} frames; set it to {tokens * frames}"
+            )
+
+
+def _dataset(experiment: Experiment) -> Dataset:
+    cls, options = experiment.dataset.load()
+    dataset: Dataset = cls(Path(experiment.dataset.root), options)
+    return dataset
+
+
 def _classes(experiment: Experiment) -> list[str] | None:
     """Return the names of the classes, or None where the targets are real numbers."""
-    dataset, options = experiment.dataset.load()
-    targets: dict[str, list[str] | None] = dataset(Path(experiment.dataset.root), options).targets()
-    return next(iter(targets.values()))
+    return next(iter(_dataset(experiment).targets().values()))
 
 
 def _check_names(experiment: Experiment) -> None:

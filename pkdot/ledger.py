@@ -6,14 +6,28 @@ import csv
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-Action = Literal["dropped", "kept with mask"]
+Action = Literal["dropped", "kept with mask", "kept", "as configured"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: a sample (or a file that is none), the modality ('' for all), the stage, the problem, what was done."""
+    """One line of the ledger.
+
+    Attributes
+    ----------
+    sample_id : str
+        The sample, or a file that belongs to none.
+    modality : str
+        The modality or source that is concerned; empty for all.
+    stage, problem : str
+        Where the problem was found, and what it is.
+    action : str
+        ``dropped``: the sample, or this modality of it, is not used. ``kept with mask``: only a part of it is used.
+        ``kept``: it is used as if there were no problem. ``as configured``: it is left out because the configuration
+        says so, which is no problem.
+    """
 
     sample_id: str
     modality: str
@@ -29,8 +43,9 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list)
 
     def add(self, sample_id: str, modality: str, stage: str, problem: str, action: Action = "dropped") -> None:
-        """Note one problem."""
-        self.entries.append(Entry(sample_id, modality, stage, " ".join(str(problem).split()), action))
+        """Add one line; bytes of a file name that are not UTF-8 are shown by their numbers."""
+        problem = _printable(" ".join(problem.split()))
+        self.entries.append(Entry(_printable(sample_id), modality, stage, problem, action))
 
     def write(self, path: Path) -> None:
         """Write a CSV with a header, also where there is no entry."""
@@ -45,5 +60,10 @@ class Ledger:
         ledger = cls()
         for path in paths:
             with open(path, newline="", encoding="utf-8") as file:
-                ledger.entries += [Entry(**row) for row in csv.DictReader(file)]
+                rows: Iterable[dict[str, Any]] = csv.DictReader(file)
+                ledger.entries += [Entry(**row) for row in rows]
         return ledger
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -137,6 +137,14 @@ def test_a_full_check_reads_every_file_that_was_made(tmp_path, monkeypatch, caps
     assert "7 files, 2 problems." in printed
 
 
+def test_what_the_configuration_leaves_out_is_no_problem(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    table = make_arrays(tmp_path / "own") / "recordings.csv"
+    table.write_text(table.read_text().replace("s0a,s0,a", "s0a,s0,rest"))
+    main(["check", str(write_config(tmp_path / "config" / "tiny.yaml", arrays_config()))])
+    assert "own: 44 samples of 6 subjects, 0 problems" in capsys.readouterr().out
+
+
 CLASSES = {**arrays_config()["dataset"], "classes": ["a", "b", "c"]}
 CHANNELS = {"name": "window", "channels": 5, "length": 32}
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ import pandas as pd
 from pydantic import Field
 
 from pkdot.datasets.base import Dataset, register
+from pkdot.datasets.copies import copies
 from pkdot.errors import DataError
 from pkdot.ledger import Ledger
 from pkdot.params import Params
@@ -71,14 +71,16 @@ class AffWild2(Dataset):
     """Row n of an annotation is frame n of the video, and the crop of that number."""
 
     Options = AffWild2Options
+    options: AffWild2Options
     preparation = "affwild2"
     title = "Aff-Wild2"
-    sources = ("face", "audio")
     folders_as_one = ("cropped_aligned",)
 
-    @classmethod
-    def tokens_of(cls, options: AffWild2Options) -> int:
-        return options.subclips
+    def sources(self) -> tuple[str, ...]:
+        return ("face", "audio")
+
+    def sequence(self) -> tuple[int, int]:
+        return self.options.subclips, self.options.frames
 
     def targets(self) -> dict[str, list[str] | None]:
         return dict.fromkeys(TARGETS)
@@ -87,7 +89,7 @@ class AffWild2(Dataset):
         files = _video_files(self.root / "videos")
         tracks = self._tracks(files, ledger)
         subjects = _read_subjects(self.root / SUBJECTS, tracks)
-        groups = group_of(tracks, subjects)
+        groups = group_of(tracks, subjects, self._copies(files, ledger))
         held_out = {groups[track.name] for track in tracks if track.part == "validation"}
         rows: list[dict] = []
         for track in tracks:
@@ -100,8 +102,8 @@ class AffWild2(Dataset):
             except DataError as problem:
                 ledger.add(track.name, "", "ingest", str(problem))
                 continue
-            who = {"subject_id": subjects.get(track.name, track.name), "group_id": groups[track.name]}
-            rows += [row | who | {"official": track.part} for row in own]
+            person = {"subject_id": subjects.get(track.name, track.name), "group_id": groups[track.name]}
+            rows += [row | person | {"official": track.part} for row in own]
         return pd.DataFrame(rows)
 
     def _tracks(self, files: dict[str, Path], ledger: Ledger) -> list[Track]:
@@ -115,14 +117,25 @@ class AffWild2(Dataset):
         for folder, part in PARTS.items():
             for path in sorted(folders[folder].glob("*.txt")):
                 if path.stem in tracks:
-                    ledger.add(path.stem, "", "ingest", f"{path}: annotated in Train_Set too; that one counts")
+                    problem = f"{path}: annotated in Train_Set too; that one counts"
+                    ledger.add(path.stem, "", "ingest", problem, "kept")
                     continue
                 video, side = _video_of(path.stem, files)
                 tracks[path.stem] = Track(path.stem, video, side, part, path)
         return list(tracks.values())
 
-    def _sequences(self, track: Track, video: Path | None, ledger: Ledger) -> list[dict]:
-        """Rows of the manifest, without subject and group."""
+    def _copies(self, files: dict[str, Path], ledger: Ledger) -> dict[str, str]:
+        """Return video -> the first video with the same bytes; copies stay on one side of every split."""
+        same: dict[str, str] = {}
+        for group in copies(files.values()):
+            first, *others = [path.stem for path in group]
+            for path, name in zip(group[1:], others, strict=True):
+                ledger.add(name, "", "ingest", f"{path}: holds the same bytes as {first}; they stay together", "kept")
+                same[name] = first
+        return same
+
+    def _sequences(self, track: Track, video: Path | None, ledger: Ledger) -> list[dict[str, object]]:
+        """Return the rows of the manifest, without subject and group."""
         values = self._values(track, ledger)
         crops = self.root / "cropped_aligned" / track.name
         last = _last_crop(crops)
@@ -132,7 +145,7 @@ class AffWild2(Dataset):
         seen = max(last, clip.frames if clip else 0)
         if len(values) > seen:
             note = f"{track.annotation}: rows {seen + 1} to {len(values)} are of frames that are not there"
-            ledger.add(track.name, "", "ingest", note)
+            ledger.add(track.name, "", "ingest", note, "kept with mask")
             values = values[:seen]
         rate = clip.rate if clip else USUAL_RATE
         sound = clip.path if clip and clip.sound else None
@@ -140,41 +153,41 @@ class AffWild2(Dataset):
         rows = []
         values = np.concatenate([values, np.full((1, 2), np.nan)]).astype(np.float32)
         for number, first, frames in self._cut(len(values) - 1):
-            row = {"sample_id": f"{track.name}-{number + 1:06d}"}
+            row: dict[str, object] = {"sample_id": f"{track.name}-{number + 1:06d}"}
             if np.isnan(values[frames]).all():
-                ledger.add(row["sample_id"], "", "ingest", "no frame has a valid annotation")
+                ledger.add(f"{track.name}-{number + 1:06d}", "", "ingest", "no frame has a valid annotation")
                 continue
             row |= {name: list(column.reshape(shape)) for name, column in zip(TARGETS, values[frames].T, strict=True)}
-            row |= self._span("face", str(crops) if last else clip.path, first, rate)
+            row |= self._span("face", clip.path if clip and not last else str(crops), first, rate)
             row |= {"face_rate": rate, "face_side": None if last else track.side}
             rows.append(row | self._span("audio", sound, first + 0.5, rate))
         return rows
 
     def _values(self, track: Track, ledger: Ledger) -> np.ndarray:
-        """Annotations (rows, 2), NaN where not valid; what is masked goes to the ledger."""
+        """Return the annotations (rows, 2), NaN where not valid; what is masked goes to the ledger."""
         values = read_annotation(track.annotation)
         valid = (np.abs(values) <= 1) & (values != INVALID)
-        for name, column, known in zip(TARGETS, values.T, valid.T, strict=True):
-            if not known.all():
-                odd = int((~known & (column != INVALID)).sum())
-                note = f"{track.annotation}: {(~known).sum()} of {len(known)} rows have no valid {name}"
+        for name, column, usable in zip(TARGETS, values.T, valid.T, strict=True):
+            if not usable.all():
+                odd = int((~usable & (column != INVALID)).sum())
+                note = f"{track.annotation}: {(~usable).sum()} of {len(usable)} rows have no valid {name}"
                 note += f", {odd} of them outside of -1 to 1" if odd else ""
                 ledger.add(track.name, "", "ingest", note, "kept with mask")
         step = self.options.dilation
         if step > 1 and not self.options.every_frame:
             note = f"{len(values) - len(values[::step])} of {len(values)} frames lie between those that are read"
-            ledger.add(track.name, "", "ingest", f"{note} (dataset.every_frame)")
+            ledger.add(track.name, "", "ingest", f"{note} (dataset.every_frame)", "as configured")
         return np.where(valid, values, np.nan)
 
     def _clip(self, track: Track, video: Path | None, frames: int, ledger: Ledger) -> Clip | None:
-        """The raw video, on the clock of the annotation; ``frames`` are those that the owners counted."""
+        """Read the header of the raw video; its rate is that of the annotation, which has ``frames`` frames."""
         if video is None:
-            ledger.add(track.name, "", "ingest", f"no video {track.video} in {self.root / 'videos'}: no sound")
+            ledger.add(track.name, "audio", "ingest", f"no video {track.video} in {self.root / 'videos'}: no sound")
             return None
         try:
             clip = read_header(video)
         except DataError as problem:
-            ledger.add(track.name, "", "ingest", str(problem))
+            ledger.add(track.name, "audio", "ingest", str(problem))
             return None
         if not clip.sound:
             ledger.add(track.name, "audio", "ingest", f"{video}: the video has no sound track")
@@ -190,7 +203,7 @@ class AffWild2(Dataset):
         return self.options.subclips * self.options.frames * self.options.dilation
 
     def _cut(self, count: int) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Sequences of a track: a number for its name, its first frame, and the frames that it predicts, from 0.
+        """Yield the sequences of a track: a number for the name, the first frame, and the frames predicted, from 0.
 
         The last sequences start earlier, so as to end with the video. Their first frames belong to those before
         them, and are -1 like frames past the end of a video that is too short; so every frame occurs once.
@@ -204,8 +217,8 @@ class AffWild2(Dataset):
                 if (frames >= 0).any():
                     yield begin + phase, first, frames
 
-    def _span(self, source: str, path: str | None, first: float, rate: float) -> dict:
-        """Columns of a source: a frame of the sequence is in the middle of its equal part of the span."""
+    def _span(self, source: str, path: str | None, first: float, rate: float) -> dict[str, object]:
+        """Return the columns of a source: each frame of the sequence is in the middle of its share of the span."""
         start = (first - self.options.dilation / 2) / rate
         return {
             f"{source}_path": path,
@@ -215,7 +228,7 @@ class AffWild2(Dataset):
 
 
 def read_annotation(path: Path) -> np.ndarray:
-    """Valence and arousal of every frame, shape (rows, 2), as they are written.
+    """Read valence and arousal of every frame, shape (rows, 2), as they are written.
 
     Raises
     ------
@@ -236,7 +249,7 @@ def read_annotation(path: Path) -> np.ndarray:
 
 
 def read_header(path: Path) -> Clip:
-    """What a video file says of itself, nothing decoded.
+    """Read the header of a video file; no frame is decoded.
 
     Raises
     ------
@@ -251,7 +264,7 @@ def read_header(path: Path) -> Clip:
                 raise DataError(f"{path}: the file holds no video")
             stream = container.streams.video[0]
             rate = float(stream.average_rate or 0)
-            seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
+            seconds = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
             frames = stream.frames or round((seconds or (container.duration or 0) / 1e6) * rate)
             sound = bool(container.streams.audio)
     except (av.FFmpegError, OSError) as error:
@@ -261,11 +274,11 @@ def read_header(path: Path) -> Clip:
     return Clip(str(path), frames, rate, sound)
 
 
-def group_of(tracks: Iterable[Track], subjects: dict[str, str]) -> dict[str, str]:
-    """Track -> the first video of all that are tied by shared videos and shared subjects."""
+def group_of(tracks: Iterable[Track], subjects: dict[str, str], same: dict[str, str]) -> dict[str, str]:
+    """Return track -> the first video of all that are tied by shared videos, copies of videos and shared subjects."""
     members: dict[str, set[str]] = {}  # a video or a subject -> all that is tied to it
     for track in tracks:
-        tied = {f"video {track.video}"}
+        tied = {f"video {track.video}", f"video {same.get(track.video, track.video)}"}
         if track.name in subjects:
             tied.add(f"subject {subjects[track.name]}")
         for name in list(tied):
@@ -276,17 +289,17 @@ def group_of(tracks: Iterable[Track], subjects: dict[str, str]) -> dict[str, str
 
 
 def _video_files(folder: Path) -> dict[str, Path]:
-    """Name of a video -> its file, in any folder below."""
-    found: dict[str, Path] = defaultdict(Path)
+    """Return name of a video -> its file, in any folder below."""
+    found: dict[str, Path] = {}
     for where, _, names in sorted(os.walk(folder)):
         for name in sorted(names):
             if name.lower().endswith((".mp4", ".avi")):
                 found.setdefault(Path(name).stem, Path(where) / name)
-    return dict(found)
+    return found
 
 
 def _video_of(track: str, files: dict[str, Path]) -> tuple[str, str | None]:
-    """The video of a track, and which of two people is meant."""
+    """Return the video of a track, and which of two people is meant."""
     for side in ("left", "right"):
         if track.endswith(f"_{side}") and track not in files:
             return track.removesuffix(f"_{side}"), side
@@ -294,7 +307,7 @@ def _video_of(track: str, files: dict[str, Path]) -> tuple[str, str | None]:
 
 
 def _last_crop(folder: Path) -> int:
-    """The highest number of a crop, 0 where there is none; the folder is only listed."""
+    """Return the highest number of a crop, 0 where there is none; the folder is only listed."""
     if not folder.is_dir():
         return 0
     stems = (os.path.splitext(entry.name)[0] for entry in os.scandir(folder))
@@ -302,16 +315,16 @@ def _last_crop(folder: Path) -> int:
 
 
 def _read_subjects(path: Path, tracks: list[Track]) -> dict[str, str]:
-    """Track -> subject, from a table that users may add; without it each track is a subject."""
+    """Return track -> subject, from a table that users may add; without it each track is a subject."""
     if not path.is_file():
         return {}
     with open(path, newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     if rows and not {"track", "subject"} <= rows[0].keys():
         raise DataError(f"{path}: has no columns track and subject; name them in the first line, or remove the file.")
-    known = {track.name for track in tracks}
+    names = {track.name for track in tracks}
     for number, row in enumerate(rows, start=2):
-        if row["track"] not in known:
+        if row["track"] not in names:
             raise DataError(
                 f"{path}, row {number}: there is no annotation of '{row['track']}'; mend or remove the row."
             )

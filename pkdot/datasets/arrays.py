@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from pkdot.datasets.base import Dataset, register
+from pkdot.datasets.copies import copies
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import open_array
 from pkdot.ledger import Ledger
@@ -51,16 +52,15 @@ class Arrays(Dataset):
     """Recordings cut into windows; only the headers of the arrays are read here."""
 
     title = "a table of arrays"
-    sources = ()
     Options = ArraysOptions
+    options: ArraysOptions
 
-    def __init__(self, root: Path, options: ArraysOptions):
+    def __init__(self, root: Path, options: ArraysOptions) -> None:
         super().__init__(root, options)
         self.title = options.title
 
-    @classmethod
-    def sources_of(cls, options: ArraysOptions) -> tuple[str, ...]:
-        return tuple(options.streams)
+    def sources(self) -> tuple[str, ...]:
+        return tuple(self.options.streams)
 
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}
@@ -69,10 +69,14 @@ class Arrays(Dataset):
         table = self._recordings()
         seen: set[str] = set()
         owners: dict[Path, str] = {}
-        rows = []
+        rows: list[dict] = []
         for number, recording in enumerate(table.to_dict("records")):
             name = recording["recording_id"]
             where = f"{self.root / LISTING}, row {number + 2}"
+            if recording["target"] and recording["target"] not in self.options.classes:
+                problem = f"{where}: the target '{recording['target']}' is not in dataset.classes"
+                ledger.add(name, "", "ingest", problem, "as configured")
+                continue
             try:
                 if name in seen:
                     raise DataError(f"{where}: the recording_id '{name}' was used before")
@@ -80,9 +84,26 @@ class Arrays(Dataset):
                 seen.add(name)
             except DataError as problem:
                 ledger.add(name, "", "ingest", str(problem))
-        return pd.DataFrame(rows)
+        return pd.DataFrame(self._without_copies(rows, owners, ledger))
+
+    def _without_copies(self, rows: list[dict], owners: dict[Path, str], ledger: Ledger) -> list[dict]:
+        """Take files away that hold the same bytes as others: whose recording they are cannot be known."""
+        root, copied = self.root.resolve(), set()
+        for group in copies(owners):
+            for path, other in zip(group, [*group[1:], group[0]], strict=True):
+                same = f"{other.relative_to(root)} of the recording '{owners[other]}'"
+                problem = f"{path.relative_to(root)}: holds the same bytes as {same}; neither file is used"
+                ledger.add(owners[path], "", "ingest", problem)
+            copied |= set(group)
+        columns = [f"{stream}_path" for stream in self.options.streams]
+        named = {row[column] for row in rows for column in columns if row[column]} if copied else set()
+        lost = {path for path in named if Path(path).resolve() in copied}
+        for row in rows if lost else ():
+            row |= {column: None for column in columns if row[column] in lost}
+        return [row for row in rows if any(row[column] for column in columns)]
 
     def _recordings(self) -> pd.DataFrame:
+        """Read the list of recordings; spaces around a cell do not count."""
         path = self.root / LISTING
         if not path.is_file():
             raise DataError(f"{self.root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
@@ -95,31 +116,34 @@ class Arrays(Dataset):
                 raise DataError(
                     f"{path}: has no column '{column}'; add it, or name the right streams in the configuration."
                 )
-        return table.apply(lambda column: column.str.strip())  # or 'anna' and ' anna' were two subjects
+        return table.apply(lambda column: column.str.strip())
 
     def _windows(self, recording: dict[str, str], where: str, owners: dict[Path, str], ledger: Ledger) -> list[dict]:
+        """Return a row for each window of a recording."""
         options = self.options
         for column in ("recording_id", "subject_id"):
             if not recording[column]:
                 raise DataError(f"{where}: the {column} is empty")
-        if recording["target"] not in options.classes:
-            raise DataError(f"{where}: the target '{recording['target']}' is not in dataset.classes")
+        if not recording["target"]:
+            raise DataError(f"{where}: the target is empty")
         rate = _positive(recording["rate"], where)
         paths = {stream: self._path(recording[stream], where, owners) for stream in options.streams}
         seconds = [len(open_array(path)) / rate for path in paths.values() if path is not None]
         if not seconds:
             raise DataError(f"{where}: the recording has none of the streams {', '.join(options.streams)}")
         _check_count(max(seconds), rate, options, where)
-        starts, longest = (np.arange(0, s - options.seconds + 1e-9, options.step) for s in (min(seconds), max(seconds)))
+        starts, longest = (
+            np.arange(0, s - options.seconds + 1e-9, options.step).tolist() for s in (min(seconds), max(seconds))
+        )
         if not len(starts):
             raise DataError(
                 f"{where}: the recording lasts {min(seconds):.1f} s, less than a window of {options.seconds:g} s"
             )
         if len(longest) > len(starts):
             problem = f"{where}: the streams last {min(seconds):.1f} to {max(seconds):.1f} s; the rest is left out"
-            ledger.add(recording["recording_id"], "", "ingest", problem)
+            ledger.add(recording["recording_id"], "", "ingest", problem, "kept with mask")
         owners |= {path.resolve(): recording["recording_id"] for path in paths.values() if path is not None}
-        return [self._window(recording, paths, rate, *window) for window in enumerate(starts)]
+        return [self._window(recording, paths, rate, number, start) for number, start in enumerate(starts)]
 
     def _window(self, recording: dict, paths: dict[str, Path | None], rate: float, number: int, start: float) -> dict:
         subject = recording["subject_id"]
@@ -139,6 +163,7 @@ class Arrays(Dataset):
         return row
 
     def _path(self, name: str, where: str, owners: dict[Path, str]) -> Path | None:
+        """Return the file that a cell names; None where the cell is empty."""
         if not name:
             return None
         if "\0" in name:

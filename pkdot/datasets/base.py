@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 
@@ -28,8 +28,6 @@ class Dataset(ABC):
     ----------
     title : str
         How reports call it.
-    sources : tuple of str
-        The raw streams that it offers, such as ``video``; a modality takes one of them.
     preparation : str
         Name of the plug-in of ``pkdot.simulation`` that can make the root; empty where nothing can.
     folders_as_one : tuple of str
@@ -41,21 +39,19 @@ class Dataset(ABC):
     preparation: ClassVar[str] = ""
     folders_as_one: ClassVar[tuple[str, ...]] = ()
     name: ClassVar[str]
-    title: ClassVar[str]
-    sources: ClassVar[tuple[str, ...]]
+    title: str
+    options: Any
 
-    def __init__(self, root: Path, options: Params):
+    def __init__(self, root: Path, options: Params) -> None:
         self.root = root
         self.options = options
 
-    @classmethod
-    def sources_of(cls, options: Params) -> tuple[str, ...]:
-        """The raw streams that the data set offers with these options."""
-        return cls.sources
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """Return the raw streams that it offers, such as ``video``; a modality takes one of them."""
 
-    @classmethod
-    def tokens_of(cls, options: Params) -> int | None:
-        """Tokens of a sequence; None where the targets are of a whole sample."""
+    def sequence(self) -> tuple[int, int] | None:
+        """Return tokens of a sequence and frames of a token; None where the targets are of a whole sample."""
         return None
 
     @abstractmethod
@@ -79,4 +75,4 @@ class Dataset(ABC):
 
     @abstractmethod
     def targets(self) -> dict[str, list[str] | None]:
-        """The target columns: class names in order, or None for a real number."""
+        """Return the target columns: class names in order, or None for a real number."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def read_dataset(params: IngestParams) -> Ingested:
     if not root.is_dir():
         raise DataError(f"{root}: no such folder. Point dataset.root at your copy of {cls.title}.")
     dataset, ledger = cls(root, options), Ledger()
-    table = dataset.read(ledger)
+    table = _without_unreadable_names(dataset.read(ledger), ledger)
     if table.empty:
         raise DataError(
             f"{root}: no sample can be used; the first reason of {len(ledger.entries)}: "
@@ -72,6 +73,7 @@ def read_dataset(params: IngestParams) -> Ingested:
     twice = table["sample_id"].duplicated()
     if twice.any():
         raise DataError(f"{root}: the sample_id '{table.loc[twice, 'sample_id'].iloc[0]}' occurs twice; rename one.")
+    _keep_similar_subjects_together(table, ledger)
     manifest = _manifest(table.sort_values("sample_id", ignore_index=True), dataset, params.sources)
     about = {
         "title": dataset.title,
@@ -81,6 +83,41 @@ def read_dataset(params: IngestParams) -> Ingested:
         "subjects": int(manifest["subject_id"].nunique()),
     }
     return Ingested(manifest, about, ledger)
+
+
+def _without_unreadable_names(table: pd.DataFrame, ledger: Ledger) -> pd.DataFrame:
+    """Leave out samples with a name or a path that is no text in UTF-8: neither manifest nor report could show it."""
+    broken = [
+        any(isinstance(value, str) and not _is_text(value) for value in row)
+        for row in table.itertuples(index=False, name=None)
+    ]
+    for sample in table.loc[broken, "sample_id"] if any(broken) else ():
+        problem = "the name of the sample or of one of its files is not valid UTF-8; rename it"
+        ledger.add(sample, "", "ingest", problem)
+    return table[[not is_broken for is_broken in broken]]
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _keep_similar_subjects_together(table: pd.DataFrame, ledger: Ledger) -> None:
+    """Give subjects with names that differ only in capitals, spaces or spelling of accents one group, and say so."""
+    spellings: dict[str, list[str]] = {}
+    for subject in sorted(table["subject_id"].unique()):
+        key = "".join(unicodedata.normalize("NFKC", subject).casefold().split())
+        spellings.setdefault(key, []).append(subject)
+    for names in spellings.values():
+        if len(names) > 1:
+            problem = f"the subjects {' and '.join(map(repr, names))} may be one person, by their names"
+            advice = "they stay on one side of every split; give them one name, or names that differ more"
+            ledger.add("", "", "ingest", f"{problem}; {advice}", "kept")
+            groups = table.loc[table["subject_id"].isin(names), "group_id"].unique()
+            table.loc[table["group_id"].isin(groups), "group_id"] = min(groups)
 
 
 def _manifest(table: pd.DataFrame, dataset: Dataset, sources: dict[str, str]) -> pd.DataFrame:

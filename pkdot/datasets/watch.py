@@ -27,6 +27,5 @@ class WatchOptions(ArraysOptions):
 class Watch(Arrays):
     """The recordings that the package carries."""
 
-    title = "Watch"
     Options = WatchOptions
     preparation = "watch"

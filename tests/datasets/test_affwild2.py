@@ -1,16 +1,24 @@
 """Ingestion of Aff-Wild2 from small roots made by hand, where every number is known."""
 
 import csv
+import os
+import shutil
 
 import av
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic import REPO, write_config
 
 from pkdot.datasets.affwild2 import AffWild2, AffWild2Options, Track, group_of, read_annotation
-from pkdot.errors import DataError
+from pkdot.datasets.base import DatasetChoice
+from pkdot.datasets.ingest import IngestParams, ingest
+from pkdot.errors import ConfigError, DataError
+from pkdot.experiment import load
 from pkdot.features.base import Source
 from pkdot.features.faces import Faces, FacesOptions
 from pkdot.ledger import Ledger
@@ -35,7 +43,7 @@ class Root:
     def film(self, name, frames, rate=25, sound=True):
         path = self.folder / "videos" / name
         path.parent.mkdir(exist_ok=True)
-        noise = np.random.default_rng(0).normal(0, 0.1, int(frames / rate * 44100)), 44100
+        noise = np.random.default_rng(list(name.encode())).normal(0, 0.1, int(frames / rate * 44100)), 44100
         write_h264(path, np.zeros((frames, 32, 32, 3), np.uint8), rate, sound=noise if sound else None)
         return path
 
@@ -133,7 +141,7 @@ def test_frames_between_those_that_are_read_are_in_the_ledger(root):
     root.film("video1.mp4", 24)
     table, problems = root.read(every_frame=False)
     assert sorted(numbers(table).ravel().tolist()) == list(range(1, 25, 2))
-    assert problems == ["video1: 12 of 24 frames lie between those that are read (dataset.every_frame) (dropped)"]
+    assert problems == ["video1: 12 of 24 frames lie between those that are read (dataset.every_frame) (as configured)"]
 
 
 def test_minus_five_is_masked_for_its_target_alone(root):
@@ -165,7 +173,7 @@ def test_rows_past_the_last_frame_are_dropped_and_said(root):
     root.film("video1.mp4", 24)
     table, problems = root.read()
     assert np.nanmax(numbers(table)) == 24
-    assert "rows 25 to 27 are of frames that are not there (dropped)" in problems[0]
+    assert "rows 25 to 27 are of frames that are not there (kept with mask)" in problems[0]
 
 
 def test_an_annotation_that_ends_early_keeps_its_frames_in_place(root):
@@ -305,7 +313,7 @@ def test_groups_are_the_connected_parts(pairs):
     linked = np.array([[a[0] == b[0] or a[1] == b[1] for b in pairs] for a in pairs])
     for _ in pairs:
         linked = linked @ linked
-    groups = group_of(tracks, subjects)
+    groups = group_of(tracks, subjects, {})
     names = [groups[track.name] for track in tracks]
     assert (np.equal.outer(names, names) == linked).all()
 
@@ -348,3 +356,38 @@ def test_another_folder_is_refused_with_a_hint(tmp_path):
     root.annotate("video1", ramp(24))
     with pytest.raises(DataError, match=r"Point dataset\.root at .*inner"):
         Root(tmp_path).read()
+
+
+def test_copies_of_a_video_stay_together(root):
+    for name in ("video1", "video2"):
+        root.annotate(name, ramp(24))
+    shutil.copy(root.film("video1.mp4", 24), root.folder / "videos" / "video2.mp4")
+    table, problems = root.read()
+    assert set(table["group_id"]) == {"video1"}
+    (problem,) = problems
+    assert "video2.mp4: holds the same bytes as video1; they stay together (kept)" in problem
+
+
+def test_a_name_that_is_not_utf_8_costs_its_track_alone(root, tmp_path):
+    root.annotate("video1", ramp(24))
+    root.film("video1.mp4", 24)
+    odd = os.fsencode(root.annotate("odd", ramp(24))).replace(b"odd", b"od\xff")
+    os.rename(root.folder / "VA_Estimation_Challenge" / "Train_Set" / "odd.txt", odd)
+    os.rename(root.film("odd.mp4", 24), os.fsencode(root.folder / "videos") + b"/od\xff.mp4")
+    dataset = DatasetChoice(name="affwild2", options=SMALL)
+    sources = {"face": "face", "voice": "audio"}
+    ingest(tmp_path / "out", IngestParams(dataset=dataset, root=str(root.folder), sources=sources))
+    assert set(pd.read_parquet(tmp_path / "out" / "manifest.parquet")["subject_id"]) == {"video1"}
+    entries = Ledger.read([tmp_path / "out" / "ingest.ledger.csv"]).entries
+    assert {e.sample_id.split("-")[0] for e in entries} == {"od\\udcff"}
+    assert any("not valid UTF-8; rename it" in e.problem for e in entries)
+
+
+def test_the_pictures_of_a_sequence_are_those_of_its_sub_clips(tmp_path):
+    values = yaml.safe_load((REPO / "config" / "affwild2.yaml").read_text())
+    values["dataset"]["subclips"] = values["embedding"]["tokens"] = 16
+    path = write_config(tmp_path / "config" / "affwild2.yaml", values)
+    with pytest.raises(ConfigError, match=r"modalities.face.feature.frames is 32, but .* 16 sub-clips of 8 .* to 128"):
+        load(path)
+    values["modalities"]["face"]["feature"]["frames"] = 128
+    load(write_config(path, values))

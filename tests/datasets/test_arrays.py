@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -73,8 +74,7 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        ({"target": "c"}, "the target 'c' is not in dataset.classes"),
-        ({"target": ""}, "the target '' is not in dataset.classes"),
+        ({"target": ""}, "the target is empty"),
         ({"rate": "fast"}, "the rate 'fast' is not a number of Hz above zero"),
         ({"rate": "0"}, "the rate '0' is not"),
         ({"rate": "-5"}, "the rate '-5' is not"),
@@ -245,3 +245,41 @@ def test_the_watch_recordings_are_a_table_of_arrays(tmp_path):
     before = {path: path.read_bytes() for path in root.rglob("*.npy")}
     prepare(root, params)
     assert {path: path.read_bytes() for path in root.rglob("*.npy")} == before
+
+
+def test_recordings_of_other_classes_are_left_out_as_configured(root):
+    edit(root, 2, target="c")
+    manifest, ledger, _ = read(root)
+    assert [(e.sample_id, e.action) for e in ledger] == [("s1a", "as configured")]
+    assert "the target 'c' is not in dataset.classes" in ledger[0].problem
+    assert not manifest["sample_id"].str.startswith("s1a").any()
+
+
+def test_the_same_bytes_in_two_recordings_are_used_in_neither(root):
+    shutil.copy(root / "signals" / "s0a_motion.npy", root / "signals" / "s2a_motion.npy")
+    manifest, ledger, _ = read(root)
+    assert [e.sample_id for e in ledger] == ["s0a", "s2a"]
+    assert "signals/s0a_motion.npy: holds the same bytes as signals/s2a_motion.npy of the" in ledger[0].problem
+    concerned = manifest["sample_id"].str.startswith(("s0a", "s2a"))
+    assert manifest.loc[concerned, "face_path"].isna().all()
+    assert manifest["eda_path"].notna().all()
+    assert manifest.loc[~concerned, "face_path"].notna().all()
+
+
+@pytest.mark.parametrize("name", ["S1", "s 1", "\uff531"])
+def test_subjects_with_similar_names_are_named_and_stay_together(root, name):
+    edit(root, 2, subject_id=name)
+    manifest, ledger, _ = read(root)
+    assert [(e.sample_id, e.action) for e in ledger] == [("", "kept")]
+    assert all(f"{subject!r}" in ledger[0].problem for subject in ("s1", name))
+    assert "may be one person" in ledger[0].problem
+    assert manifest.loc[manifest["subject_id"].isin(["s1", name]), "group_id"].nunique() == 1
+    assert manifest["group_id"].nunique() == manifest["subject_id"].nunique() - 1
+
+
+def test_streams_of_different_lengths_are_kept_for_the_time_they_share(root):
+    path = root / "signals" / "s0a_motion.npy"
+    np.save(path, np.load(path)[:64])
+    manifest, ledger, _ = read(root)
+    assert [(e.sample_id, e.action) for e in ledger] == [("s0a", "kept with mask")]
+    assert manifest["sample_id"].str.startswith("s0a").sum() == 2

@@ -1,6 +1,7 @@
 """Ingestion of BioVid: what it reads, what it tolerates, and the reason for all that it leaves out."""
 
 import io
+import os
 import shutil
 
 import av
@@ -144,7 +145,46 @@ BROKEN = {
     "bytes as table": (lambda r: table(r).write_bytes(bytes(range(256)) * 9), "biosignals", "not a table"),
     "header alone": (lambda r: table(r).write_text("time\tgsr\n"), "biosignals", "no row of numbers"),
     "commas": (lambda r: write_table(table(r), 0, sep=","), "biosignals", "parted by tabs"),
+    "decimal commas": (
+        lambda r: table(r).write_text(table(r).read_text().replace(".", ",")),
+        "biosignals",
+        "numbers are written with a decimal comma, such as",
+    ),
+    "short row": (
+        lambda r: table(r).write_text(table(r).read_text() + "5600000\t1.0\n"),
+        "biosignals",
+        "a row is incomplete: its last row has 2 values, its header 4 names",
+    ),
+    "long row": (
+        lambda r: table(r).write_text(table(r).read_text() + "5600000\t1.0\t2\t3\t4\n"),
+        "biosignals",
+        "the rows do not fit the header: the last one has 5 values, the header 4 names",
+    ),
 }
+
+
+HARMLESS = {
+    "an empty last cell": lambda text: text.rstrip("\n").rpartition("\t")[0] + "\t\n",
+    "tabs at the end of the rows": lambda text: text.replace("\n", "\t\n"),
+    "tabs at the end of the rows but not of the header": lambda text: text.replace("\n", "\t\n").replace(
+        "\t\n", "\n", 1
+    ),
+    "rows of more than 400 bytes": lambda text: "\n".join(
+        line + "".join(f"\t{f'signal{i}' if line.startswith('time') else i}" for i in range(400))
+        for line in text.splitlines()
+    ),
+    "empty lines at the end": lambda text: text + "\n\n",
+    "no end of the last line": lambda text: text.rstrip("\n"),
+}
+
+
+@pytest.mark.parametrize("change", HARMLESS)
+def test_a_whole_table_in_another_style_is_not_called_cut_off(root, change):
+    text = HARMLESS[change](table(root).read_text())
+    assert text != table(root).read_text()
+    table(root).write_text(text)
+    rows, entries = read(root)
+    assert (rows["biosignals_path"].notna().all(), entries) == (True, [])
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -255,3 +295,14 @@ def test_the_stage_writes_manifest_and_ledger(root, tmp_path):
     manifest = pd.read_parquet(tmp_path / "out" / "manifest.parquet")
     assert manifest["face_path"].isna().tolist() == [name == FIRST for name in sorted(NAMES)]
     assert [e.sample_id for e in Ledger.read([tmp_path / "out" / "ingest.ledger.csv"]).entries] == [FIRST]
+
+
+def test_file_names_that_are_not_utf_8_are_in_the_ledger(root, tmp_path):
+    (root / "video" / SUBJECTS[0] / os.fsdecode(b"caf\xe9.mp4")).write_bytes(b"x")
+    (root / "video" / os.fsdecode(b"f\xe9")).mkdir()
+    (root / "video" / os.fsdecode(b"f\xe9") / f"{FIRST}.mp4").write_bytes(b"x")
+    dataset = DatasetChoice(name="biovid", options={"classes": ["BL1", "PA4"]})
+    ingest(tmp_path / "out", IngestParams(dataset=dataset, root=str(root), sources={"face": "video"}))
+    entries = Ledger.read([tmp_path / "out" / "ingest.ledger.csv"]).entries
+    assert [e.sample_id for e in entries] == ["caf\\udce9.mp4", FIRST]
+    assert "not the name of a BioVid clip" in entries[0].problem
