@@ -67,7 +67,7 @@ class Features:
         Which samples have an array.
     """
 
-    def __init__(self, folder: Path, samples: Samples):
+    def __init__(self, folder: Path, samples: Samples) -> None:
         verified(folder / INDEX)
         index = pd.read_parquet(folder / INDEX).set_index("sample_id").loc[samples.table["sample_id"]]
         self.valid = index["valid"].to_numpy(dtype=bool)

@@ -5,21 +5,31 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 from pydantic import ValidationError
 
 from pkdot.config import IDENTIFIER, Experiment
 from pkdot.config_files import read
-from pkdot.datasets.base import Dataset
+from pkdot.datasets.base import Dataset, DatasetChoice
+from pkdot.datasets.ingest import IngestParams, read_dataset
 from pkdot.distillation.base import check_needs
 from pkdot.distillation.base import register as methods
-from pkdot.errors import ConfigError
+from pkdot.errors import ConfigError, DataError
 from pkdot.layout import TNET, teachers_of
 from pkdot.params import sentences
 from pkdot.registry import choices_of
+from pkdot.splits import LEAVE_ONE_OUT
 
 
-def load(path: Path) -> Experiment:
+def load(path: Path, manifest: Path | None = None) -> Experiment:
     """Read, validate and return an experiment, the options of all its plug-ins included.
+
+    Parameters
+    ----------
+    path : Path
+        The configuration.
+    manifest : Path, optional
+        Where leave_one_subject_out counts its subjects if the file is there; by default the data set is read.
 
     Raises
     ------
@@ -32,9 +42,28 @@ def load(path: Path) -> Experiment:
     except ValidationError as error:
         raise ConfigError(sentences(path, error, Experiment)) from error
     _check(str(path), experiment)
+    if experiment.splits.scheme == LEAVE_ONE_OUT and experiment.splits.folds is None:
+        experiment = _with_counted_folds(path, experiment, manifest)
     for name in experiment.overrides:
         _check_override(f"{path}: overrides.{name}", experiment, int(name.removeprefix("fold_")))
     return experiment
+
+
+def _with_counted_folds(path: Path, experiment: Experiment, manifest: Path | None) -> Experiment:
+    """Set the number of folds to that of the subjects, or of the groups that must stay together."""
+    if manifest is not None and manifest.is_file():
+        groups = pd.read_parquet(manifest, columns=["group_id"])["group_id"]
+    elif experiment.dataset.is_prepared and not Path(experiment.dataset.root).is_dir():
+        return experiment
+    else:
+        choice = DatasetChoice(name=experiment.dataset.name, options=experiment.dataset.options)
+        try:
+            data = read_dataset(IngestParams(dataset=choice, root=experiment.dataset.root, sources={}))
+        except DataError as error:
+            raise ConfigError(f"{path}: the subjects of leave_one_subject_out cannot be counted: {error}") from error
+        groups = data.manifest["group_id"]
+    counted = experiment.splits.model_copy(update={"folds": int(groups.nunique())})
+    return experiment.model_copy(update={"splits": counted})
 
 
 def _check(where: str, experiment: Experiment) -> None:

@@ -16,6 +16,9 @@ from pkdot.layout import SPLITS
 from pkdot.params import Params
 from pkdot.provenance import job
 
+FOLDS = 5  # where the configuration says nothing
+LEAVE_ONE_OUT = "leave_one_subject_out"
+Part = list[str]  # ids of subjects, or of samples
 Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "clips_as_released"]
 
 
@@ -24,11 +27,16 @@ class SplitParams(Params):
 
     scheme: Scheme = Field(
         "leave_subjects_out",
-        description="leave_subjects_out (k folds), leave_one_subject_out, given (test_subjects), official (the owners' "
-        "split), or clips_as_released (folds over clips, which leak subjects: for comparison only)",
+        description="leave_subjects_out (k folds), leave_one_subject_out (as many folds as subjects), given "
+        "(test_subjects), official (the owners' split), or clips_as_released (folds over clips, which leak subjects: "
+        "for comparison only)",
     )
-    folds: int = Field(5, ge=2, description="number of folds; for leave_one_subject_out the number of subjects")
-    test_subjects: list[str] = Field([], description="the test subjects of the scheme given")
+    folds: int | None = Field(
+        None, ge=2, description=f"number of folds, {FOLDS} by default; leave_one_subject_out counts the subjects itself"
+    )
+    test_subjects: list[str] | list[list[str]] = Field(
+        [], description="test subjects of the scheme given: a list for one fold, or a list of lists, one a fold"
+    )
     validation_fraction: float = Field(
         0.25, gt=0, lt=0.5, description="share of each training part's subjects that make the choices"
     )
@@ -38,12 +46,35 @@ class SplitParams(Params):
     def _test_subjects_go_with_given(self) -> SplitParams:
         if (self.scheme == "given") != bool(self.test_subjects):
             raise ConfigError("splits.test_subjects goes with scheme: given, and that scheme needs it")
+        tested = [subject for part in self.test_parts for subject in part]
+        if not all(self.test_parts) or len(set(tested)) < len(tested):
+            raise ConfigError("splits.test_subjects has a fold without subjects, or a subject twice")
         return self
 
     @property
+    def test_parts(self) -> list[Part]:
+        """The test subjects of each fold of the scheme ``given``."""
+        lists = [part for part in self.test_subjects if isinstance(part, list)]
+        single = [subject for subject in self.test_subjects if isinstance(subject, str)]
+        return [*lists, single] if single else lists
+
+    @property
     def fold_count(self) -> int:
-        """Number of folds."""
-        return 1 if self.scheme in ("given", "official") else self.folds
+        """Number of folds.
+
+        Raises
+        ------
+        ConfigError
+            The subjects of leave_one_subject_out have not been counted, as the data are not there.
+        """
+        if self.scheme in ("given", "official"):
+            return len(self.test_parts) or 1
+        if self.scheme == LEAVE_ONE_OUT and self.folds is None:
+            raise ConfigError(
+                "splits.scheme is leave_one_subject_out, but the data are not there yet to count their subjects; "
+                "make the data first (the target SIMULATED.md or SOURCE.md in dataset.root), or set splits.folds"
+            )
+        return self.folds or FOLDS
 
 
 def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
@@ -83,7 +114,7 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
 
 
 def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
-    """A row for each subject (or sample): its group, its owners' part, and its count of each class."""
+    """Return a row for each subject (or sample): its group, its owners' part, and its count of each class."""
     table, unit = samples.table, "sample_id" if by_clip else "subject_id"
     groups = table.groupby("subject_id")["group_id"].nunique()
     if (groups > 1).any():
@@ -98,36 +129,53 @@ def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
     return units.join(counts.add_prefix("n_")).sort_index()
 
 
-def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generator):
-    """Pairs (test, validation) of lists of units; validation is empty where it is still to be drawn."""
-    if params.scheme == "leave_one_subject_out":
-        groups = [(list(members.index), []) for _, members in units.groupby("group")]
-        if len(groups) != params.folds:
-            raise DataError(
-                f"splits.scheme is leave_one_subject_out and splits.folds is {params.folds}, but the manifest has "
-                f"{len(groups)} subjects (or groups that must stay together). Set splits.folds to {len(groups)}."
-            )
-        return groups
+def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generator) -> list[tuple[Part, Part]]:
+    """Return the test part and the validation part of each fold; an empty validation part is still to be drawn."""
+    if params.scheme == LEAVE_ONE_OUT:
+        return [(part, []) for part in _one_out(units, params.folds)]
     if params.scheme == "given":
-        unknown = set(params.test_subjects) - set(units.index)
-        if unknown:
-            raise DataError(
-                f"splits.test_subjects names {sorted(unknown)[0]!r}, which the manifest does not have; remove it."
-            )
-        groups = set(units.loc[params.test_subjects, "group"])
-        return [(list(units.index[units["group"].isin(groups)]), [])]
+        return [(part, []) for part in _given(units, params.test_parts)]
     if params.scheme == "official":
         return [_official(units)]
-    if units["group"].nunique() < params.folds:
+    if units["group"].nunique() < params.fold_count:
         raise DataError(
-            f"splits.folds is {params.folds}, but there are {units['group'].nunique()} subjects (or groups that must "
-            "stay together). Set splits.folds to fewer, or add subjects."
+            f"splits.folds is {params.fold_count}, but there are {units['group'].nunique()} subjects (or groups that "
+            "must stay together). Set splits.folds to fewer, or add subjects."
         )
-    return [(part, []) for part in _deal(units, np.ones(params.folds), rng)]
+    return [(part, []) for part in _deal(units, np.ones(params.fold_count), rng)]
+
+
+def _one_out(units: pd.DataFrame, folds: int | None) -> list[Part]:
+    """Return one test part a group; ``folds`` is how many the run was planned with."""
+    parts = [list(members.index) for _, members in units.groupby("group")]
+    if folds is not None and len(parts) != folds:
+        raise DataError(
+            f"splits.scheme is leave_one_subject_out with {folds} folds, but the manifest has {len(parts)} subjects "
+            "(or groups that must stay together). Remove splits.folds if it is set, and run again."
+        )
+    return parts
+
+
+def _given(units: pd.DataFrame, wanted: list[Part]) -> list[Part]:
+    """Return the test parts that the configuration names, each with all members of its groups."""
+    unknown = {subject for part in wanted for subject in part} - set(units.index)
+    if unknown:
+        raise DataError(
+            f"splits.test_subjects names {sorted(unknown)[0]!r}, which the manifest does not have; remove it."
+        )
+    parts = [list(units.index[units["group"].isin(set(units.loc[part, "group"]))]) for part in wanted]
+    tested = [subject for part in parts for subject in part]
+    twice = [subject for subject in tested if tested.count(subject) > 1]
+    if twice:
+        raise DataError(
+            f"splits.test_subjects has two folds with the group of {twice[0]!r}, which must stay together; test all "
+            "its members in one fold."
+        )
+    return parts
 
 
 def _official(units: pd.DataFrame) -> tuple[list[str], list[str]]:
-    """The owners' test and validation parts; where the test part is not public, their validation part is tested."""
+    """Return the owners' test and validation parts; their validation part is tested where the test part is secret."""
     if "official" not in units:
         raise DataError("splits.scheme is official, but this data set has no owners' split; choose leave_subjects_out.")
     torn = units.groupby("group")["official"].agg(lambda parts: parts.explode().nunique() > 1)
@@ -143,7 +191,7 @@ def _official(units: pd.DataFrame) -> tuple[list[str], list[str]]:
 
 
 def _validation(rest: pd.DataFrame, fraction: float, rng: np.random.Generator) -> list[str]:
-    """The share of a fold's training part that makes the choices, balanced in classes."""
+    """Draw the share of a fold's training part that makes the choices, balanced in classes."""
     if (count := rest["group"].nunique()) < 2:
         raise DataError(
             f"the training part of a fold has {'one' if count else 'no'} subject (or group that must stay together), "
@@ -172,7 +220,8 @@ def _deal(units: pd.DataFrame, shares: np.ndarray, rng: np.random.Generator) -> 
     return [list(units.index[units["group"].isin(part)]) for part in members]
 
 
-def _check(folds: list[dict], samples: Samples, unit: str, manifest: Path) -> None:
+def _check(folds: list[dict[str, Part]], samples: Samples, unit: str, manifest: Path) -> None:
+    """Refuse an empty part, and a training part without samples of a class."""
     target = next(iter(samples.about["targets"]))
     for number, fold in enumerate(folds):
         for part in ("train", "validation", "test"):

@@ -160,7 +160,7 @@ def everyone(scheme="given"):
         ({"splits": {"scheme": "given", "test_subjects": ["s9"]}}, "splits.test_subjects names 's9'"),
         ({"splits": everyone()}, "the training part of a fold has no subject"),
         ({"splits": {"scheme": "official"}}, "this data set has no owners' split"),
-        ({"splits": {"scheme": "leave_one_subject_out", "folds": 4}}, "Set splits.folds to 6"),
+        ({"splits": {"scheme": "leave_one_subject_out", "folds": 4}}, "but the manifest has 6 subjects"),
         ({"dataset": CLASSES}, "own: the training part of fold 0 has no sample of class c"),
         ({"feature": CHANNELS}, "s0a-0000: own/signals/s0a_motion.npy: has shape (128, 2), not (time, 5)"),
         ({"protocols": ["tinyy"]}, "config/tinyy.yaml: no such configuration. Did you mean config/tiny.yaml?"),

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic import write_manifest
+from synthetic import arrays_config, make_arrays, write_config, write_manifest
 
 from pkdot.errors import ConfigError, DataError
+from pkdot.experiment import load
 from pkdot.splits import SplitParams, make_splits
 
 
@@ -92,10 +93,11 @@ def test_no_part_is_empty_where_each_subject_has_one_class(owned, seed):
 
 def test_leave_one_subject_out_tests_one_group_a_fold():
     table = manifest_of([1, 2, 1, 1])
-    made = split(table, scheme="leave_one_subject_out", folds=4)
-    check(made, table)
-    assert sorted(len(fold["test"]) for fold in made["folds"]) == [1, 1, 1, 2]
-    with pytest.raises(DataError, match=r"the manifest has 4 subjects .*Set splits.folds to 4"):
+    for folds in (None, 4):
+        made = split(table, scheme="leave_one_subject_out", folds=folds)
+        check(made, table)
+        assert sorted(len(fold["test"]) for fold in made["folds"]) == [1, 1, 1, 2]
+    with pytest.raises(DataError, match=r"with 5 folds, but the manifest has 4 subjects .*Remove splits.folds"):
         split(table, scheme="leave_one_subject_out", folds=5)
 
 
@@ -106,6 +108,44 @@ def test_given_test_subjects_take_their_group_along():
     check(made, table)
     with pytest.raises(DataError, match=r"names 's99', which the manifest does not have"):
         split(table, scheme="given", test_subjects=["s01l", "s99"])
+
+
+def test_lists_of_test_subjects_are_folds():
+    table = manifest_of([1, 2, 1, 1, 1])
+    params = {"scheme": "given", "test_subjects": [["s01l"], ["s00l", "s04l"]]}
+    assert SplitParams(**params).fold_count == 2
+    made = split(table, **params)
+    assert [fold["test"] for fold in made["folds"]] == [["s01l", "s01r"], ["s00l", "s04l"]]
+    check(made, table)
+    with pytest.raises(DataError, match=r"two folds with the group of 's01l', which must stay together"):
+        split(table, scheme="given", test_subjects=[["s01l"], ["s01r"]])
+    with pytest.raises(DataError, match=r"names 's99'"):
+        split(table, scheme="given", test_subjects=[["s01l"], ["s99"]])
+
+
+@pytest.mark.parametrize("wrong", [["a", "a"], [["a"], ["b", "a"]], [["a"], []]])
+def test_no_subject_is_tested_twice_and_no_fold_is_empty(wrong):
+    with pytest.raises(ValueError, match=r"a fold without subjects, or a subject twice"):
+        SplitParams(scheme="given", test_subjects=wrong)
+
+
+def test_leave_one_subject_out_counts_the_subjects_of_the_data(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = arrays_config() | {"splits": {"scheme": "leave_one_subject_out"}}
+    path = write_config(tmp_path / "config" / "tiny.yaml", config)
+    with pytest.raises(ConfigError, match=r"cannot be counted: own: no such folder"):
+        load(path)
+    make_arrays(tmp_path / "own", subjects=7)
+    assert load(path).splits.fold_count == 7
+    assert load(path).for_fold(6).splits.fold_count == 7
+    manifest = write_manifest(tmp_path / "data", manifest_of([1, 2, 1]), {"y": ["a", "b"]})
+    assert load(path, manifest).splits.fold_count == 3
+    config["dataset"]["root"] = "data/packaged/watch"
+    config["dataset"] |= {"name": "watch", "streams": ["gyroscope", "accelerometer"], "classes": ["PEN", "ABD"]}
+    for name, source in (("motion", "gyroscope"), ("pulse", "accelerometer")):
+        config["modalities"][name]["source"] = source
+    with pytest.raises(ConfigError, match=r"the data are not there yet to count their subjects"):
+        load(write_config(path, config)).splits.fold_count  # noqa: B018
 
 
 def official(parts, **columns):

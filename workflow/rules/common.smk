@@ -10,7 +10,10 @@ from snakemake.io import regex_from_filepattern
 def experiment(name):
     """The experiment that config/<name>.yaml describes."""
     try:
-        return load(Path(f"config/{name}.yaml"))
+        return load(
+            Path(f"config/{name}.yaml"),
+            None if workflow.is_main_process else Layout.of(name).manifest,
+        )
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
 
