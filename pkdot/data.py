@@ -49,7 +49,7 @@ class Samples:
         return len(self.table)
 
     def rows(self, part: list[str], unit: str) -> np.ndarray:
-        """Sorted rows of the subjects (or samples, where ``unit`` is ``sample``) of a part of a fold."""
+        """Return the sorted rows of the subjects (or samples, where ``unit`` is ``sample``) of a part of a fold."""
         return np.flatnonzero(self.table[f"{unit}_id"].isin(set(part)).to_numpy())
 
     @cached_property
@@ -81,7 +81,7 @@ class Features:
         return self._arrays[0].shape[1:]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Arrays of the given manifest rows, shape (len(rows), *shape)."""
+        """Return the arrays of the given manifest rows, of shape (len(rows), *shape)."""
         batch = np.empty((len(rows), *self.shape), dtype=self._arrays[0].dtype)
         for shard in np.unique(self._shard[rows]):
             here = np.flatnonzero(self._shard[rows] == shard)
@@ -90,6 +90,6 @@ class Features:
 
 
 def feature_files(folder: Path) -> list[Path]:
-    """The index of a modality and its arrays, for the record of a job that reads them."""
+    """Return the index of a modality and its arrays, for the record of a job that reads them."""
     names = pd.read_parquet(folder / INDEX, columns=["shard"])["shard"].unique()
     return [folder / INDEX, *(folder / f"{name}.npy" for name in sorted(names))]

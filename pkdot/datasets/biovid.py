@@ -206,7 +206,11 @@ def table_problem(file: BinaryIO, size: int) -> str:
         header.pop()
     if "time" not in header or len(header) < 2:
         return "not a table of biosignals: its first line does not name 'time' and signals, parted by tabs"
-    row = _last_row(file, size)
+    return _row_problem(header, _last_row(file, size))
+
+
+def _row_problem(header: list[str], row: str) -> str:
+    """Say what is wrong with the last row of a table, given with the end of its line; '' for nothing."""
     last, time = _cells(row), header.index("time")
     with_commas = [cell for cell in last if not _is_number(cell) and _is_number(cell.replace(",", ".", 1))]
     if with_commas:
