@@ -13,22 +13,6 @@ from pkdot.files import open_array, read_json
 from pkdot.layout import ABOUT, INDEX
 from pkdot.provenance import verified
 
-SPAN = ("path", "start", "stop", "rate", "side")  # what the manifest says of a sample's raw file of a modality
-
-
-def samples_of_shard(manifest: pd.DataFrame, modality: str, shard: int = 0, shards: int = 1) -> pd.DataFrame:
-    """Return what the manifest says of one modality of the samples of a shard; subjects are dealt to shards in turn.
-
-    Returns
-    -------
-    DataFrame
-        ``sample_id`` and the columns of ``SPAN``.
-    """
-    subjects = sorted(manifest["subject_id"].unique())[shard::shards]
-    chosen = manifest[manifest["subject_id"].isin(subjects)]
-    columns = {f"{modality}_{part}": part for part in SPAN}
-    return chosen.rename(columns=columns).reindex(columns=["sample_id", *SPAN])
-
 
 @dataclass(frozen=True)
 class Samples:

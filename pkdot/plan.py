@@ -21,10 +21,11 @@ import numpy as np
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.data import Samples, samples_of_shard
+from pkdot.data import Samples
 from pkdot.datasets.ingest import ingest
 from pkdot.files import read_json
 from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, SPLITS
+from pkdot.shards import samples_of_shard
 from pkdot.splits import make_splits
 
 if TYPE_CHECKING:

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from pkdot.data import samples_of_shard
 from pkdot.datasets.ingest import IngestParams, read_dataset
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_text
 from pkdot.params import canonical
+from pkdot.shards import samples_of_shard
 
 MARKS = Path(".snakemake/pkdot/raw")
 LISTING, MANIFEST = "listing", "manifest"

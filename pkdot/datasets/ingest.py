@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 from pydantic import Field
 
-from pkdot.data import SPAN, samples_of_shard
 from pkdot.datasets.base import Dataset, DatasetChoice
 from pkdot.errors import DataError
 from pkdot.files import write_json
@@ -19,6 +18,7 @@ from pkdot.ledger import Ledger
 from pkdot.markers import PACKAGED, SIMULATED
 from pkdot.params import Params
 from pkdot.provenance import job
+from pkdot.shards import SPAN, samples_of_shard
 
 
 class IngestParams(Params):

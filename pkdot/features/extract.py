@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from pkdot.data import samples_of_shard
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
 from pkdot.layout import INDEX, INDEX_LEDGER, LEDGER, shard_ledger, shard_name
 from pkdot.ledger import Entry, Ledger
 from pkdot.params import Params
 from pkdot.provenance import job
+from pkdot.shards import samples_of_shard
 
 
 class FeatureParams(Params):

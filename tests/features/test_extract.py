@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from synthetic import write_manifest
 
-from pkdot.data import Features, Samples, feature_files, samples_of_shard
+from pkdot.data import Features, Samples, feature_files
 from pkdot.errors import DataError
 from pkdot.features.base import Source
 from pkdot.features.extract import (
@@ -23,6 +23,7 @@ from pkdot.features.extract import (
 from pkdot.features.window import Window, WindowOptions
 from pkdot.layout import shard_samples
 from pkdot.ledger import Ledger
+from pkdot.shards import samples_of_shard
 
 RATE, WINDOW = 20, {"name": "window", "channels": 2, "length": 16}
 
