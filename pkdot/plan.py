@@ -211,7 +211,7 @@ class _Probe:
                 encoder(batch).sum().item()
 
         looked_at = len(self.samples) + _intervals(params.training) * (len(self.samples) - self.trained) / 2
-        steps = _steps(params.training, self.trained)
+        steps = params.training.steps
         weights = sum(value.nbytes for value in encoder.state_dict().values())
         return steps * _typical(step) + looked_at / len(rows) * _typical(look), weights
 
@@ -257,19 +257,14 @@ class _Probe:
         return paths
 
 
-def _steps(training: TrainingParams, rows: int) -> int:
-    """Return the number of steps of a training, were it not to stop early."""
-    return training.epochs * -(-rows // training.batch_size)
-
-
 def _intervals(training: TrainingParams) -> int:
     """Return how often a training is evaluated."""
-    return training.epochs
+    return -(-training.steps // training.evaluate_every)
 
 
 def _shorter(training: TrainingParams, intervals: int) -> TrainingParams:
     """Return the training with another number of intervals between evaluations."""
-    return training.model_copy(update={"epochs": intervals})
+    return training.model_copy(update={"steps": intervals * training.evaluate_every, "patience": None})
 
 
 def _extrapolated(train: Callable[[int], None], intervals: int) -> float:

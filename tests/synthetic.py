@@ -15,7 +15,7 @@ from pkdot.training.student import StudentParams
 from pkdot.training.teacher import TeacherParams
 
 REPO = Path(__file__).resolve().parents[1]
-TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 0.01}
+TRAINING = {"steps": 6, "evaluate_every": 3, "batch_size": 8, "learning_rate": 0.01}
 
 
 def make_arrays(root: Path, subjects: int = 6, seconds: float = 4, rate: int = 32) -> Path:
@@ -168,7 +168,7 @@ class World:
             "privileged": ["eda"],
             "fusion": "gated_cross_attention",
             "dim": 8,
-            "training": TrainingParams(**{**TRAINING, "epochs": 3}),
+            "training": TrainingParams(**{**TRAINING, "steps": 9}),
             "tnet": {"hidden": [6]},
             "task": self.task,
             "fold": 0,

@@ -45,7 +45,7 @@ def changed(*steps, **values):
     [
         ((), "shard", "'shards'"),
         (("splits",), "fold", "'folds'"),
-        (("teacher", "training"), "epoch", "'epochs'"),
+        (("teacher", "training"), "step", "'steps'"),
         (("modalities", "motion"), "roles", "'role'"),
         (("modalities", "motion", "training"), "batchsize", "'batch_size'"),
         (("modalities", "motion", "encoder"), "widht", "'width'"),
@@ -53,7 +53,7 @@ def changed(*steps, **values):
         (("dataset",), "stream", "'streams'"),
         (("tnet",), "hiden", "'hidden'"),
         (("overrides", "fold_1", "teacher"), "dimm", "'dim'"),
-        (("overrides", "fold_1", "teacher", "training"), "epoch", "'epochs'"),
+        (("overrides", "fold_1", "teacher", "training"), "step", "'steps'"),
         (("overrides", "fold_0", "modalities", "motion", "encoder"), "widht", "'width'"),
     ],
 )
@@ -246,7 +246,7 @@ def test_plain_values_make_the_same_experiment_again(tmp_path):
 OVERRIDES = {
     "encoder": ("modalities", "motion", "encoder", {"width": 8}),
     "other encoder": ("modalities", "motion", {"encoder": "mlp"}),
-    "encoder training": ("modalities", "pulse", "training", {"epochs": 7}),
+    "encoder training": ("modalities", "pulse", "training", {"steps": 7}),
     "teacher": ("teacher", {"dim": 16}),
     "fusion": ("teacher", {"fusion": "gated_cross_attention"}),
     "tnet": ("tnet", {"finetune": False}),

@@ -241,14 +241,14 @@ class Results:
         return {part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")}
 
     def encoder_curves(self, modality: str, column: str) -> np.ndarray:
-        """Return a column of the training histories of a modality's encoders, shape (folds, epochs)."""
+        """Return a column of the training histories of a modality's encoders, shape (folds, looks)."""
         return _curves([self.encoder(fold, modality) / HISTORY for fold in self.folds], column)
 
     def curves(self, name: str, column: str) -> np.ndarray:
-        """Return a column of the histories of one network, mean over seeds, shape (folds, epochs)."""
+        """Return a column of the histories of one network, mean over seeds, shape (folds, looks)."""
         folders = [[self.trained(fold, seed, name) for seed in self.seeds] for fold in self.folds]
         runs = [_curves([folder / HISTORY for folder in seeds], column) for seeds in folders]
-        return _stacked([np.nanmean(run, axis=0) for run in runs])
+        return _stacked([_mean(run) for run in runs])
 
     def index(self, modality: str) -> pd.DataFrame:
         """Return which samples have an array of a modality, and how much of it was measured."""
@@ -260,9 +260,9 @@ class Results:
 
     def teacher_features(self, fold: int, seed: int) -> np.ndarray:
         """Return the teacher's fused features of all samples, mean over rows, shape (samples, D)."""
-        path = self.trained(fold, seed, UPPER_BOUND) / OUTPUTS
-        outputs = np.load(path, mmap_mode="r", allow_pickle=False)
-        return np.asarray(outputs[..., : self.experiment.for_fold(fold).teacher.dim]).mean(axis=1)
+        from safetensors.numpy import load_file
+
+        return load_file(self.trained(fold, seed, UPPER_BOUND) / OUTPUTS)["features"].mean(axis=1)
 
     def student_features(self, fold: int, seed: int, method: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the manifest rows of the fold's test part, and a student's fused features of them, shape (rows, D)."""
@@ -274,6 +274,13 @@ class Results:
 
 def _curves(paths: list[Path], column: str) -> np.ndarray:
     return _stacked([pd.read_csv(path)[column].to_numpy(dtype=float) for path in paths])
+
+
+def _mean(table: np.ndarray) -> np.ndarray:
+    """Return the mean of each column over its numbers; NaN where it has none."""
+    there = ~np.isnan(table)
+    count = there.sum(axis=0)
+    return np.divide(np.nansum(table, axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def _stacked(curves: list[np.ndarray]) -> np.ndarray:

@@ -181,7 +181,7 @@ class _EncoderRun:
         embeddings = torch.from_numpy(self.embed(rows)).to(self.device)
         logits = self.head(self.task.pool(embeddings)).cpu()
         target = self.task.target(rows)
-        return self.task.score(logits, target), -float(self.task.loss(logits, target))
+        return self.task.score(logits, target), float(self.task.loss(logits, target))
 
     def metrics(self, embeddings: np.ndarray) -> dict:
         """Return the content of metrics.json.
@@ -198,7 +198,7 @@ class _EncoderRun:
         with torch.no_grad():
             for part in parts:
                 score, loss = self._score(part)
-                metrics[part] = {"score": score, "loss": -loss}
+                metrics[part] = {"score": score, "loss": loss}
         pooled = {part: self.task.pool(torch.from_numpy(embeddings[rows])).numpy() for part, rows in parts.items()}
         metrics["effective_dimensions"] = {part: effective_dimensions(pooled[part]) for part in ("train", "validation")}
         metrics["probe"] = scores_of(linear_model(self.task), self.task, pooled, parts)

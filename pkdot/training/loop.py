@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -32,8 +33,12 @@ class ComputeParams(Params):
 class TrainingParams(Params):
     """How one network is trained."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training part")
-    batch_size: int = Field(64, ge=2, description="samples a step")
+    steps: int = Field(300, ge=1, description="largest number of steps")
+    evaluate_every: int = Field(20, ge=1, description="steps between two looks at the validation part")
+    patience: int | None = Field(
+        10, ge=1, description="looks without a better validation score after which training stops; null goes on"
+    )
+    batch_size: int = Field(64, ge=2, description="samples of a step; the whole training part where that has fewer")
     learning_rate: float = Field(1e-3, gt=0, description="peak of the cosine schedule of AdamW")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay of AdamW")
 
@@ -65,95 +70,156 @@ def fit(
     seed: int,
     device: torch.device,
     checkpoint: Path | None = None,
+    start: bool = False,
 ) -> list[dict]:
-    """Train a module and leave it with the weights of its best epoch on the validation part.
+    """Train a module and leave it with its best weights on the validation part.
 
     Parameters
     ----------
     module : nn.Module
-        Its parameters that require a gradient are trained.
+        Its parameters that require a gradient are trained; without any, it is scored and that is all.
     step : callable (rows, generator) -> Tensor
         Loss of a batch of manifest rows.
     score : callable () -> (float, float)
-        The validation score to choose the epoch by and, for ties, a second one; higher is better.
+        The validation score, higher is better, and the validation loss, which breaks ties, lower is better.
     rows : ndarray of int
         The training rows.
     seed : int
-        Seed of order, augmentation and dropout; each epoch draws its own from it, so that a resumed run is the same.
+        Seed of order, augmentation and dropout. Each interval between two looks at the validation part draws its own
+        from it, so that a resumed run is the same.
     checkpoint : Path, optional
-        Where the state after each epoch is kept; a training that was interrupted continues from there.
+        Where the state after each look is kept; a training that was interrupted continues from there.
+    start : bool
+        Look at the module before the first step too, so that training cannot end below its start.
 
     Returns
     -------
     list of dict
-        One entry an epoch: epoch, loss, score, tie (the second score), learning_rate.
+        An entry for each look at the validation part: step, loss (the mean of the training loss since the last look;
+        None before the first step), score, val_loss, learning_rate.
 
     Raises
     ------
     DataError
-        No epoch had a finite loss and score.
+        No look after the first step found finite values.
     """
     trained = [p for p in module.parameters() if p.requires_grad]
-    steps = max(1, len(rows) // params.batch_size)
-    optimiser = AdamW(trained, params.learning_rate, params.weight_decay, steps * params.epochs)
+    optimiser = AdamW(trained, params.learning_rate, params.weight_decay, params.steps)
     keeper = _Keeper(module, optimiser, checkpoint)
     history = keeper.resume()
-    for epoch in range(len(history), params.epochs):
-        torch.manual_seed(seed_of(seed, epoch))
-        generator = torch.Generator().manual_seed(seed_of(seed, epoch, 1))
-        order = rows[torch.randperm(len(rows), generator=generator).numpy()]
+    if not history and (start or not trained):
+        keeper.keep(history, _look(module, score, 0, None, 0.0))
+    order = Order(rows, params.batch_size, seed)
+    while trained and optimiser.done < params.steps and not _stalled(history, params.patience):
+        begin, end = optimiser.done, min(optimiser.done + params.evaluate_every, params.steps)
+        torch.manual_seed(seed_of(seed, begin))
+        generator = torch.Generator().manual_seed(seed_of(seed, begin, 1))
         module.train()
-        total = 0.0
-        for batch in np.array_split(order, steps):
+        total = torch.zeros((), device=device)
+        for number in range(begin, end):
             optimiser.zero_grad()
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                loss = step(batch, generator)
+                loss = step(order.batch(number), generator)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             rate = optimiser.rate
             optimiser.step()
-            total += float(loss.detach())
-        module.eval()
-        with torch.no_grad():
-            first, second = score()
-        history.append({"epoch": epoch, "loss": total / steps, "score": first, "tie": second, "learning_rate": rate})
-        keeper.keep(history)
-    return keeper.finish(history)
+            total += loss.detach()
+        keeper.keep(history, _look(module, score, end, float(total) / (end - begin), rate))
+    return keeper.finish(history, bool(trained))
+
+
+class Order:
+    """An endless order of the training rows: every epoch is shuffled anew, and a batch may reach into the next one.
+
+    Parameters
+    ----------
+    rows : ndarray of int
+    batch_size : int
+        Rows of a batch; all rows where there are fewer.
+    seed : int
+    """
+
+    def __init__(self, rows: np.ndarray, batch_size: int, seed: int) -> None:
+        self.rows, self.seed = rows, seed
+        self.size = min(batch_size, len(rows))
+        self._epoch = lru_cache(maxsize=2)(self._shuffled)
+
+    def batch(self, step: int) -> np.ndarray:
+        """Return the rows of a step, the first of which is 0."""
+        first, last = step * self.size, (step + 1) * self.size
+        epochs = range(first // len(self.rows), -(-last // len(self.rows)))
+        place = first - epochs[0] * len(self.rows)
+        return np.concatenate([self._epoch(epoch) for epoch in epochs])[place : place + self.size]
+
+    def _shuffled(self, epoch: int) -> np.ndarray:
+        generator = torch.Generator().manual_seed(seed_of(self.seed, epoch, 2))
+        return self.rows[torch.randperm(len(self.rows), generator=generator).numpy()]
 
 
 def best_of(history: list[dict]) -> dict | None:
-    """The epoch with the best finite score, the later of equals since it has seen more; None where there is none."""
-    finite = [entry for entry in history if np.isfinite([entry["loss"], entry["score"], entry["tie"]]).all()]
-    return max(reversed(finite), key=lambda entry: (entry["score"], entry["tie"]), default=None)
+    """Return the look with the best finite score, or None where there is none.
+
+    The lower validation loss breaks ties, and then the later look, since it has seen more.
+    """
+    return max(reversed([entry for entry in history if _finite(entry)]), key=_merit, default=None)
+
+
+def _merit(entry: dict) -> tuple[float, float]:
+    return entry["score"], -entry["val_loss"]
+
+
+def _finite(entry: dict) -> bool:
+    values = [entry["score"], entry["val_loss"], 0.0 if entry["loss"] is None else entry["loss"]]
+    return bool(np.isfinite(values).all())
+
+
+def _stalled(history: list[dict], patience: int | None) -> bool:
+    """Return whether the last ``patience`` looks brought no better score."""
+    if patience is None or len(history) <= patience:
+        return False
+    best = best_of(history)
+    return best is None or best not in history[-patience:]
+
+
+def _look(module: nn.Module, score: Score, step: int, loss: float | None, rate: float) -> dict:
+    """Return the history's entry of a look at the validation part after a step."""
+    module.eval()
+    with torch.no_grad():
+        value, val_loss = score()
+    return {"step": step, "loss": loss, "score": value, "val_loss": val_loss, "learning_rate": rate}
 
 
 class _Keeper:
     """Keeps the best weights, and all that an interrupted training needs to go on, as safetensors."""
 
-    def __init__(self, module: nn.Module, optimiser: AdamW, checkpoint: Path | None):
+    def __init__(self, module: nn.Module, optimiser: AdamW, checkpoint: Path | None) -> None:
         self.module, self.optimiser, self.checkpoint = module, optimiser, checkpoint
         self.best: dict[str, Tensor] = {}
 
-    def keep(self, history: list[dict]) -> None:
-        if history[-1] is best_of(history):
+    def keep(self, history: list[dict], entry: dict) -> None:
+        """Append an entry to the history, and keep the weights where it is the best."""
+        history.append(entry)
+        if entry is best_of(history):
             self.best = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         if self.checkpoint is not None:
-            self._save(history)
+            self._save(self.checkpoint, history)
 
-    def finish(self, history: list[dict]) -> list[dict]:
-        if not self.best:
-            raise DataError("the training diverged in its first epoch; lower its learning_rate, or look at its data.")
+    def finish(self, history: list[dict], trained: bool) -> list[dict]:
+        """Load the best weights and remove the checkpoint."""
+        if not any(_finite(entry) and (entry["step"] or not trained) for entry in history):
+            raise DataError("the training diverged at its start; lower its learning_rate, or look at its data.")
         self.module.load_state_dict(self.best)
         if self.checkpoint is not None:
             self.checkpoint.unlink(missing_ok=True)
         return history
 
-    def _save(self, history: list[dict]) -> None:
+    def _save(self, checkpoint: Path, history: list[dict]) -> None:
         tensors = {f"module.{k}": v for k, v in self.module.state_dict().items()}
         tensors |= {f"best.{k}": v for k, v in self.best.items()}
         tensors |= {f"optimiser.{k}": v for k, v in self.optimiser.state().items()}
         tensors = {name: value.detach().clone().contiguous() for name, value in tensors.items()}
-        with replacing(self.checkpoint) as beside:
+        with replacing(checkpoint) as beside:
             save_file(tensors, beside, metadata={"history": json.dumps(history)})
 
     def resume(self) -> list[dict]:

@@ -11,12 +11,12 @@ from torch.optim.adamw import adamw
 
 
 class AdamW:
-    """torch's AdamW by its functional form, since its class loads torch's compiler: a second or more a job.
+    """torch's AdamW by its functional form: its class loads torch's compiler, which takes 2 s of a CPU in every job.
 
     Parameters
     ----------
     trained : iterable of Tensor
-        What is trained, all on one device.
+        The tensors to train, all on one device.
     peak : float
         Learning rate at the end of the warm-up.
     weight_decay : float
@@ -25,7 +25,7 @@ class AdamW:
         Length of the schedule.
     """
 
-    def __init__(self, trained: Iterable[Tensor], peak: float, weight_decay: float, steps: int):
+    def __init__(self, trained: Iterable[Tensor], peak: float, weight_decay: float, steps: int) -> None:
         self.trained = list(trained)
         self.peak, self.weight_decay, self.steps = peak, weight_decay, steps
         self.done = 0
@@ -35,11 +35,11 @@ class AdamW:
 
     @property
     def rate(self) -> float:
-        """Learning rate of the next step."""
+        """The learning rate of the next step."""
         return self.peak * cosine((self.done + 0.5) / self.steps)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Remove the gradients."""
         for parameter in self.trained:
             parameter.grad = None
 
@@ -55,12 +55,12 @@ class AdamW:
         self.done += 1
 
     def state(self) -> dict[str, Tensor]:
-        """All that a resumed training needs, by name."""
+        """Return all that a resumed training needs, by name."""
         named = {f"{n}.{key}": v for n, values in enumerate(self._state) for key, v in enumerate(values)}
         return {"done": torch.tensor(self.done), **named}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take over what ``state`` gave."""
+        """Continue from what ``state`` returned."""
         self.done = int(state["done"])
         for number, values in enumerate(self._state):
             for key, value in enumerate(values):
@@ -68,5 +68,5 @@ class AdamW:
 
 
 def cosine(progress: float) -> float:
-    """Warm up over the first tenth, then fall to zero along a cosine."""
+    """Return the share of the peak: it rises over the first tenth, then falls to zero along a cosine."""
     return progress / 0.1 if progress < 0.1 else float(0.5 * (1 + np.cos(np.pi * min(1.0, (progress - 0.1) / 0.9))))

@@ -19,6 +19,7 @@ from pkdot.layout import (
     OUTPUTS,
     PREDICTIONS,
     TNET,
+    UPPER_BOUND,
     WEIGHTS,
     choice_name,
     seed_name,
@@ -83,15 +84,15 @@ def train_students(
             runs = [_Run(fold, teacher[seed], params, cls, candidate, seed) for seed in params.seeds]
             scores = np.mean([run.train() for run in runs], axis=0)
             tried.append(((round(scores[0], DIGITS), scores[1]), candidate, runs))
-        best = max(range(len(tried)), key=lambda i: tried[i][0])
+        best = max(range(len(tried)), key=lambda i: (tried[i][0][0], -tried[i][0][1]))
         choice = {
             "chosen": tried[best][1].plain(),
             "candidates": [
-                {"options": c.plain(), "score": float(s), "loss": -float(t), "kept_steps": [run.kept for run in runs]}
+                {"options": c.plain(), "score": float(s), "loss": float(t), "kept_steps": [run.kept for run in runs]}
                 for (s, t), c, runs in tried
             ],
-            "budget": tried[best][2][0].epoch_steps * params.training.epochs,
-            "evaluate_every": tried[best][2][0].epoch_steps,
+            "budget": params.training.steps,
+            "evaluate_every": params.training.evaluate_every,
         }
         for run in tried[best][2]:
             run.write(trained(scratch, run.seed, params.label), choice)
@@ -131,7 +132,6 @@ class _Run:
         self.distiller = cls(context, candidate)
         torch.manual_seed(self.start)
         self.network = self.distiller.student()
-        self.epoch_steps = max(1, len(fold.train) // params.training.batch_size)
         self.tnet: dict[str, dict] = {}
         self._take_tnet()
         self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
@@ -160,7 +160,7 @@ class _Run:
         return recovery(guess, self.fold.privileged[index].to(device))
 
     def train(self) -> tuple[float, float]:
-        """Train; return the validation score and the one for ties."""
+        """Train; return the validation score and loss of the weights that are kept."""
         from pkdot.training.loop import best_of, fit
 
         self.history = fit(
@@ -171,10 +171,11 @@ class _Run:
             self.params.training,
             self.start,
             self.fold.device,
+            start=True,
         )
         best = best_of(self.history)
-        self.kept = (best["epoch"] + 1) * self.epoch_steps
-        return best["score"], best["tie"]
+        self.kept = best["step"]
+        return best["score"], best["val_loss"]
 
     def _step(self, rows: np.ndarray, generator):
         index = self.fold.index(rows)
@@ -185,7 +186,7 @@ class _Run:
     def _score(self) -> tuple[float, float]:
         index = self.fold.index(self.fold.validation)
         logits, target = self._predict(index).logits.float(), self.fold.target(index)
-        return self.fold.task.score(logits, target), -float(self.fold.task.loss(logits, target))
+        return self.fold.task.score(logits, target), float(self.fold.task.loss(logits, target))
 
     def _predict(self, index) -> Outputs:
         return self.network(self.fold.prevalent[index])
@@ -219,20 +220,20 @@ class _Run:
 
 
 class _TeacherOutputs:
-    """What the frozen teachers of one seed say of every sample, read from their outputs.npy."""
+    """What the frozen teachers of one seed say of every sample, read from their outputs.safetensors."""
 
     def __init__(self, fold: Fold, folder: Path, params: StudentParams):
         self.fold = fold
         self.tnet = folder / TNET / WEIGHTS
-        self.joint = self._read(folder / "teacher", params.dim)
+        self.joint = self._read(folder / UPPER_BOUND)
         names = (*params.prevalent, *params.privileged)
-        self.modalities = {name: self._read(folder / teacher_of(name), params.dim) for name in names}
+        self.modalities = {name: self._read(folder / teacher_of(name)) for name in names}
 
-    def _read(self, folder: Path, dim: int):
-        import torch
+    def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
+        from safetensors.torch import load_file
 
-        values = torch.from_numpy(np.load(folder / OUTPUTS, allow_pickle=False)).to(self.fold.device)
-        return values[..., :dim], values[..., dim:]
+        held = load_file(folder / OUTPUTS, device=str(self.fold.device))
+        return held["features"], held["logits"]
 
     def outputs(self, index) -> Outputs:
         """Outputs of the joint teacher on a batch, with those of the teachers of single modalities."""

@@ -31,7 +31,7 @@ from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import nn
+    from torch import Tensor, nn
 
     from pkdot.training.fold import Fold
 
@@ -53,13 +53,14 @@ class TeacherParams(Params):
 
 
 def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
-    """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs.npy, history.csv and metrics.json.
+    """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs, history and metrics.
 
     ``teachers.json`` holds all their metrics.
 
     Each teacher also has the ``predictions.parquet`` of the test samples that have every modality.
-    ``outputs.npy`` of a teacher has shape (samples, rows, D + C): features, then logits, of each output row; NaN
-    where a sample lacks a modality. That of T-Net has shape (samples, T, Q): the hallucinated embeddings.
+    ``outputs.safetensors`` of a teacher holds ``features``, shape (samples, rows, D), and ``logits``, shape (samples,
+    rows, C), of each output row; NaN where a sample lacks a modality. That of T-Net holds ``privileged``, shape
+    (samples, T, Q): the hallucinated embeddings.
     """
     from pkdot.training.fold import Fold, embedding_paths
     from pkdot.training.loop import prepare
@@ -80,7 +81,7 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
 class _Trained:
     network: nn.Module
     history: list[dict]
-    outputs: np.ndarray
+    outputs: dict[str, Tensor]
     metrics: dict
     predictions: pd.DataFrame | None = None
 
@@ -125,12 +126,16 @@ def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int
     network.eval()
     with torch.no_grad():
         said = network(*tensors)
-        values = torch.cat((said.features, said.logits), dim=1).unflatten(0, (len(fold.samples), -1))
+        by_sample = (len(fold.samples), -1)
+        outputs = {
+            "features": said.features.float().unflatten(0, by_sample),
+            "logits": said.logits.float().unflatten(0, by_sample),
+        }
         metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
     table = prediction_table(
         fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]]
     )
-    return _Trained(network, history, values.float().cpu().numpy(), metrics, table)
+    return _Trained(network, history, outputs, metrics, table)
 
 
 def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
@@ -154,13 +159,16 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
         return recovery(tnet(fold.prevalent[index]).float(), fold.privileged[index])
 
     def score():
-        return tuple(np.nan if value is None else value for value in quality(fold.validation).values())
+        index = fold.index(fold.validation)
+        loss = mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
+        explained = quality(fold.validation)["explained_variance"]
+        return np.nan if explained is None else explained, float(loss)
 
     history = fit(tnet, step, score, fold.train, params.tnet_training, start, fold.device)
     tnet.eval()
     parts = {**_choosing(fold), "test": fold.test}
     with torch.no_grad():
-        outputs = tnet(fold.prevalent).float().cpu().numpy()
+        outputs = {"privileged": tnet(fold.prevalent).float()}
         metrics = {part: quality(rows) for part, rows in parts.items()}
     return _Trained(tnet, history, outputs, metrics)
 
@@ -174,11 +182,11 @@ def _score(fold: Fold, network, tensors, rows) -> tuple[float, float]:
     index = fold.index(rows)
     logits = network(*(x[index] for x in tensors)).logits.float()
     target = fold.target(index)
-    return fold.task.score(logits, target), -float(fold.task.loss(logits, target))
+    return fold.task.score(logits, target), float(fold.task.loss(logits, target))
 
 
 def _named(score: tuple[float, float]) -> dict[str, float]:
-    return {"score": score[0], "loss": -score[1]}
+    return {"score": score[0], "loss": score[1]}
 
 
 def _write(folder: Path, trained: _Trained) -> None:
@@ -192,7 +200,7 @@ def _write(folder: Path, trained: _Trained) -> None:
         {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()},
         folder / WEIGHTS,
     )
-    np.save(folder / OUTPUTS, trained.outputs, allow_pickle=False)
+    save_file({name: value.cpu().contiguous() for name, value in trained.outputs.items()}, folder / OUTPUTS)
     pd.DataFrame(trained.history).to_csv(folder / HISTORY, index=False)
     write_json(folder / METRICS, trained.metrics)
     if trained.predictions is not None:

@@ -54,7 +54,7 @@ def test_protocols_are_described_by_what_was_done():
     share = re.search(r" share of the data in training (\d+) % 50 % ", text)
     assert share is not None
     assert int(share[1]) < 50
-    assert "epochs" not in text
+    assert "steps" not in text
     assert "pkdot: method" not in text, "a method that the other protocol lacks"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tree
+from synthetic import TRAINING
 
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
@@ -206,8 +207,8 @@ def test_results_of_two_runs_are_not_mixed(copy):
 
 
 def test_results_of_another_configuration_are_refused(copy):
-    changed = tree.tiny(copy, teacher={"fusion": "concat", "dim": 8, "training": {"epochs": 3, "batch_size": 8}})
-    with pytest.raises(DataError, match=r"was made with training.epochs = 2, but the configuration says 3"):
+    changed = tree.tiny(copy, teacher={"fusion": "concat", "dim": 8, "training": {**TRAINING, "steps": 9}})
+    with pytest.raises(DataError, match=r"was made with training.steps = 6, but the configuration says 9"):
         tree.report("tiny", changed)
 
 

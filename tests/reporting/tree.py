@@ -11,7 +11,7 @@ from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.data import samples_of_shard
+from pkdot.shards import samples_of_shard
 from pkdot.layout import shard_samples
 from pkdot.markers import SIMULATED
 from pkdot.reporting.report import report_params

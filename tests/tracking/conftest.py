@@ -46,11 +46,11 @@ class Results:
             tried = [{"options": {"weight": w}, "score": score - abs(w - 2), "loss": 1.0} for w in (1.0, 2.0)]
             metrics = {"chosen": chosen, "candidates": tried, "parameters": 1234}
         write_json(folder / "metrics.json", metrics)
-        history = {"epoch": [0, 1, 2], "loss": [0.9, 0.5, 0.4], "score": [0.5, score, score]}
+        history = {"step": [0, 1, 2], "loss": [0.9, 0.5, 0.4], "score": [0.5, score, score]}
         pd.DataFrame(history).to_csv(folder / "history.csv", index=False)
         record = {
             "stage": f"pkdot.training.{key.partition('/')[0]}",
-            "params": {**params, "training": {"epochs": 3, "rates": [0.1, 0.2]}},
+            "params": {**params, "training": {"steps": 3, "rates": [0.1, 0.2]}},
             "code": "c0de",
             "inputs": {"manifest.parquet": "0" * 64},
             "outputs": {name: sha256(folder / name) for name in ("metrics.json", "history.csv")},

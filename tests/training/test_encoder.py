@@ -47,7 +47,7 @@ class Signals:
             **{
                 "modality": "eda",
                 "encoder": {"name": "cnn1d", "width": 4, "kernel": 3},
-                "training": TrainingParams(epochs=3, batch_size=8, learning_rate=0.02),
+                "training": TrainingParams(steps=9, evaluate_every=3, batch_size=8, learning_rate=0.02),
                 "dim": 4,
                 "tokens": 2,
                 "task": TaskParams(),
@@ -137,7 +137,9 @@ def test_an_interrupted_encoder_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     assert names[0] == names[1]
 
 
-@pytest.mark.parametrize("changes", [{"seed": 1}, {"training": {"epochs": 3, "batch_size": 8, "learning_rate": 0.5}}])
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"training": {"steps": 9, "evaluate_every": 3, "batch_size": 8, "learning_rate": 0.5}}]
+)
 def test_a_checkpoint_of_other_parameters_is_not_taken(tmp_path, monkeypatch, changes):
     signals = Signals(tmp_path)
     whole, steps = counted(signals, tmp_path / "whole" / "eda", monkeypatch, **changes)
@@ -235,7 +237,7 @@ def test_the_head_reads_the_embeddings_that_were_written(tmp_path):
 def test_an_encoder_that_stays_at_chance_is_named(tmp_path):
     signals = Signals(tmp_path)
     out = tmp_path / "out" / "eda"
-    signals.train(out, training=TrainingParams(epochs=1, batch_size=8, learning_rate=1e-9))
+    signals.train(out, training=TrainingParams(steps=3, evaluate_every=3, batch_size=8, learning_rate=1e-9))
     assert "where chance gives 0.500" in json.loads((out / "metrics.json").read_text())["warning"]
 
 

@@ -81,7 +81,7 @@ def test_a_training_loads_no_compiler():
         "from pkdot.training.loop import ComputeParams, TrainingParams, fit, prepare\n"
         "net = torch.nn.Linear(2, 1)\n"
         "step = lambda rows, generator: net(torch.ones(len(rows), 2)).square().mean()\n"
-        "cpu, params = prepare(ComputeParams(device='cpu')), TrainingParams(epochs=2, batch_size=4)\n"
+        "cpu, params = prepare(ComputeParams(device='cpu')), TrainingParams(steps=2, batch_size=4)\n"
         "fit(net, step, lambda: (0.0, 0.0), np.arange(8), params, 0, cpu)\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )

@@ -57,13 +57,16 @@ def test_all_that_is_promised_is_there(trained):
     for seed in (0, 1):
         for name in ("teacher", "modality_face", "modality_eda"):
             folder = out / "teachers" / f"seed_{seed}" / name
-            assert np.load(folder / "outputs.npy").shape == (36, rows, 8 + outputs)
+            assert {name: value.shape for name, value in load_file(folder / "outputs.safetensors").items()} == {
+                "features": (36, rows, 8),
+                "logits": (36, rows, outputs),
+            }
             assert len(pd.read_csv(folder / "history.csv")) == 3
             assert json.loads((folder / "metrics.json").read_text()).keys() == {"train", "validation"}
             assert load_file(folder / "weights.safetensors")
             assert verified(folder / "predictions.parquet")
         tnet = out / "teachers" / f"seed_{seed}" / "tnet"
-        assert np.load(tnet / "outputs.npy").shape == (36, world.tokens, world.DIM)
+        assert load_file(tnet / "outputs.safetensors")["privileged"].shape == (36, world.tokens, world.DIM)
         assert json.loads((tnet / "metrics.json").read_text()).keys() == {"train", "validation", "test"}
         student = out / "students" / f"seed_{seed}" / method
         for name in ("weights.safetensors", "predictions.parquet", "metrics.json", "history.csv"):
@@ -168,9 +171,9 @@ def test_a_sample_without_privileged_modality_is_still_predicted_by_students(tmp
     assert set(student["sample_id"]) == set(names[np.setdiff1d(test, test[5:6])])
     assert set(teacher["sample_id"]) == set(names[test[6:]])
     assert student.notna().all().all()
-    outputs = np.load(out / "teachers" / "seed_0" / "teacher" / "outputs.npy")
-    assert np.isnan(outputs[test[:6]]).all()
-    assert np.isfinite(np.delete(outputs, test[:6], axis=0)).all()
+    for outputs in load_file(out / "teachers" / "seed_0" / "teacher" / "outputs.safetensors").values():
+        assert np.isnan(outputs[test[:6]]).all()
+        assert np.isfinite(np.delete(outputs, test[:6], axis=0)).all()
 
 
 def test_training_leaves_out_samples_that_lack_a_modality(tmp_path):
@@ -198,8 +201,8 @@ def test_a_part_without_a_usable_sample_is_refused(tmp_path, part, modality):
 
 
 def test_t_net_is_fitted_on_the_training_part_alone(tmp_path):
-    """Garbled privileged embeddings of all others leave it as it was, up to the choice of its epoch."""
-    params = {"tnet_training": {"epochs": 1, "batch_size": 8}}
+    """Garbled privileged embeddings of all others leave it as it was, up to the choice of its step."""
+    params = {"tnet_training": {"steps": 3, "evaluate_every": 3, "batch_size": 8}}
     weights = []
     for name, garble in (("plain", False), ("garbled", True)):
         world = World(tmp_path / name)
@@ -218,7 +221,7 @@ def test_t_net_learns_what_the_prevalent_modality_tells(tmp_path):
     world.values["eda"] = (world.values["face"] @ np.random.default_rng(0).normal(size=(5, 5))).astype(np.float32)
     world.values["eda"] -= world.values["eda"][world.rows("train")].mean(axis=(0, 1))
     world.write()
-    params = world.teacher_params(tnet_training={"epochs": 60, "batch_size": 8, "learning_rate": 0.02})
+    params = world.teacher_params(tnet_training={"steps": 180, "batch_size": 8, "learning_rate": 0.02})
     train_teachers(world.manifest, world.splits, world.embeddings, tmp_path / "out", params)
     quality = json.loads((tmp_path / "out" / "seed_0" / "tnet" / "metrics.json").read_text())
     assert quality["train"]["explained_variance"] > 0.7
@@ -242,7 +245,7 @@ def test_candidates_that_differ_by_rounding_alone_are_told_apart_by_their_loss(t
 
     def rounded(run):
         train(run)
-        return {1.0: (0.7125, -0.8), 0.3: (0.7124999999999999, -0.6)}[run.distiller.options.weight]
+        return {1.0: (0.7125, 0.8), 0.3: (0.7124999999999999, 0.6)}[run.distiller.options.weight]
 
     monkeypatch.setattr(_Run, "train", rounded)
     choice = json.loads((run(world, "kd") / "students" / "kd.json").read_text())
@@ -261,10 +264,11 @@ def test_a_weight_that_is_given_is_not_chosen(tmp_path):
 def test_damaged_outputs_of_a_teacher_are_noticed(tmp_path):
     world = World(tmp_path)
     out = run(world)
-    path = out / "teachers" / "seed_1" / "modality_eda" / "outputs.npy"
+    path = out / "teachers" / "seed_1" / "modality_eda" / "outputs.safetensors"
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\0")
     with pytest.raises(
-        DataError, match=r"modality_eda/outputs.npy: its content .* Delete .*modality_eda/outputs.npy and run again"
+        DataError,
+        match=r"modality_eda/outputs.safetensors: its content .* Delete .*eda/outputs.safetensors and run again",
     ):
         train_students(
             world.manifest, world.splits, world.embeddings, out / "teachers", out / "again", world.student_params()

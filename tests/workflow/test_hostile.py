@@ -105,7 +105,7 @@ class Evil:
 
 
 @pytest.mark.parametrize(
-    "name", ["encoders/fold_0/motion/embeddings.npy", "teachers/fold_0/seed_0/teacher/outputs.npy"]
+    "name", ["encoders/fold_0/motion/embeddings.npy", "teachers/fold_0/seed_0/teacher/outputs.safetensors"]
 )
 def test_an_array_that_is_a_pickle_is_refused(attacked, name):
     snakemake(attacked, "results/tiny/report.html")

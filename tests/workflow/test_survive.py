@@ -265,13 +265,19 @@ def test_a_clock_that_jumps_during_a_run(finished, reproduced):
 def long_training(folder: Path) -> Path:
     """The tiny experiment with an encoder that trains for seconds."""
     values = tiny_config()
-    values["modalities"]["motion"]["training"] = {"epochs": 300, "batch_size": 8, "learning_rate": 0.01}
+    values["modalities"]["motion"]["training"] = {
+        "steps": 900,
+        "evaluate_every": 3,
+        "patience": None,
+        "batch_size": 8,
+        "learning_rate": 0.01,
+    }
     write_config(folder / "config/tiny.yaml", values)
     shutil.rmtree(folder / "results")
     return folder
 
 
-def test_a_training_that_was_interrupted_goes_on_from_its_last_epoch(finished, tmp_path):
+def test_a_training_that_was_interrupted_goes_on_from_its_last_look(finished, tmp_path):
     whole = Path(shutil.copytree(long_training(finished), tmp_path / "whole", symlinks=True))
     snakemake(whole, f"{ENCODER}/weights.safetensors")
     run = Run(finished, f"{ENCODER}/weights.safetensors")
@@ -286,11 +292,11 @@ def test_a_training_that_was_interrupted_goes_on_from_its_last_epoch(finished, t
     seconds = [json.loads((folder / ENCODER / "run.json").read_text())["seconds"] for folder in (finished, whole)]
     with open(finished / ENCODER / "history.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == 300
-    print(f"resumed at epoch {at}: {seconds[0]} s instead of {seconds[1]} s")
+    print(f"resumed at look {at}: {seconds[0]} s instead of {seconds[1]} s")
 
 
 def _history(folder: Path) -> list:
-    """The epochs in the checkpoint of the encoder; none where there is no checkpoint."""
+    """The looks in the checkpoint of the encoder; none where there is no checkpoint."""
     from safetensors import safe_open
 
     for checkpoint in (folder / ENCODER).parent.glob("motion.*.checkpoint.safetensors"):

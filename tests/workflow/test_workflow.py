@@ -65,7 +65,9 @@ def test_the_files_of_the_contract_are_there(ran):
             names += [f"encoders/fold_{fold}/{modality}/{name}" for name in ("weights.safetensors", "embeddings.npy")]
         for teacher in ("teacher", "tnet"):
             head = f"teachers/fold_{fold}/seed_0/{teacher}"
-            names += [f"{head}/{name}" for name in ("weights.safetensors", "outputs.npy", "metrics.json", "run.json")]
+            names += [
+                f"{head}/{name}" for name in ("weights.safetensors", "outputs.safetensors", "metrics.json", "run.json")
+            ]
         for method in METHODS:
             head = f"students/fold_{fold}/seed_0/{method}"
             files = ("weights.safetensors", "predictions.parquet", "metrics.json", "history.csv", "run.json")
@@ -232,7 +234,7 @@ def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finis
     code.write_text(code.read_text() + "\nEDITED = 1\n")
     before = metrics(finished)
     teachers = finished / "results" / "tiny" / "teachers"
-    damaged = [teachers / f"fold_{fold}" / "seed_0" / "teacher" / "outputs.npy" for fold in (0, 1)]
+    damaged = [teachers / f"fold_{fold}" / "seed_0" / "teacher" / "outputs.safetensors" for fold in (0, 1)]
     for path in damaged:
         path.write_bytes(path.read_bytes()[:-1] + b"?")
     told = run(finished, check=False)

@@ -13,42 +13,48 @@ from pkdot.reporting.section import Section
 
 COLUMNS = 4
 
-Panel = tuple[str, np.ndarray, np.ndarray]  # title, losses and scores; shape (folds, evaluations)
+Panel = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # title; steps, losses and scores; shape (folds, looks)
+COLUMNS_OF_HISTORY = ("step", "loss", "score")
 
 
 def content(results: Results) -> dict[str, Any]:
     """Return a figure for every four encoders, and one of teacher, students and T-Net."""
     encoders: list[Panel] = [
-        (f"encoder: {name}", results.encoder_curves(name, "loss"), results.encoder_curves(name, "score"))
+        (f"encoder: {name}", *(results.encoder_curves(name, column) for column in COLUMNS_OF_HISTORY))
         for name in results.experiment.modalities
     ]
     groups = [encoders[start : start + COLUMNS] for start in range(0, len(encoders), COLUMNS)]
     figures = [{"title": "Encoders", "figure": _figure(group, results.score)} for group in groups]
     titles = {name: name for name in results.shown} | {"tnet": "T-Net"}
     panels: list[Panel] = [
-        (title, results.curves(name, "loss"), results.curves(name, "score")) for name, title in titles.items()
+        (title, *(results.curves(name, column) for column in COLUMNS_OF_HISTORY)) for name, title in titles.items()
     ]
     title = "Teacher, students and T-Net (its score is explained variance)"
     return {"figures": [*figures, {"title": title, "figure": _figure(panels, results.score)}]}
 
 
 def _figure(panels: list[Panel], score: str) -> str:
-    """Draw training loss and validation score against the epoch, a line a fold."""
+    """Draw training loss and validation score against the step, a line a fold."""
     with canvas(WIDTH, 3.6) as figure:
         grid = figure.subplots(2, len(panels), squeeze=False, sharex="col")
-        for column, (title, losses, scores) in enumerate(panels):
+        for column, (title, steps, losses, scores) in enumerate(panels):
             for axes, table, colour in ((grid[0, column], losses, THIRD), (grid[1, column], scores, STUDENT)):
-                epochs = np.arange(1, table.shape[1] + 1)
-                axes.plot(epochs, table.T, color=colour, linewidth=0.9, alpha=0.4)
-                axes.plot(epochs, np.nanmean(table, axis=0), color=colour, linewidth=2)
+                axes.plot(steps.T, table.T, color=colour, linewidth=0.9, alpha=0.4)
+                axes.plot(*_mean(steps, table), color=colour, linewidth=2)
                 axes.grid(axis="y")
                 axes.tick_params(labelsize=8)
                 axes.xaxis.get_major_locator().set_params(integer=True)
             grid[0, column].set_title(short(title, 22))
-            grid[1, column].set_xlabel("epoch")
+            grid[1, column].set_xlabel("step")
         grid[0, 0].set_ylabel("training loss")
         grid[1, 0].set_ylabel(score)
-        return svg(figure, f"training loss and {score} against the epoch: {', '.join(panel[0] for panel in panels)}")
+        return svg(figure, f"training loss and {score} against the step: {', '.join(panel[0] for panel in panels)}")
+
+
+def _mean(steps: np.ndarray, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps at which any fold was looked at, and the mean over those folds; shape (looks,) twice."""
+    there = ~np.isnan(table).all(axis=0)
+    return np.nanmax(steps[:, there], axis=0), np.nanmean(table[:, there], axis=0)
 
 
 CURVES = Section("curves", link="Training", title="Training", content=content)
