@@ -53,9 +53,10 @@ class Audio(Feature):
     """Log-mel spectrograms (1, bands, steps), dB; a column is the mean power of its part of the span."""
 
     Options = AudioOptions
+    options: AudioOptions
     dtype = "float32"
 
-    def __init__(self, options: AudioOptions):
+    def __init__(self, options: AudioOptions) -> None:
         import librosa
 
         super().__init__(options)
@@ -149,7 +150,7 @@ class SoundTrack:
         The file cannot be read, or holds no sound.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         import av
 
         self.path = path

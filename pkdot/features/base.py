@@ -48,7 +48,7 @@ class Extracted:
     mask : ndarray of bool, shape (steps,), optional
         False where a step (such as a frame) was filled in from its neighbours; None where nothing was.
     note : str
-        What the ledger should say of a sample that is kept with a mask.
+        What the ledger should say of a sample that is kept, with a mask or mended as a whole.
     """
 
     array: np.ndarray
@@ -62,7 +62,7 @@ class Feature(ABC):
     Options: ClassVar[type[Params]]
     name: ClassVar[str]
 
-    def __init__(self, options: Params):
+    def __init__(self, options: Params) -> None:
         self.options = options
 
     @property

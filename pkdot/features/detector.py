@@ -62,7 +62,7 @@ class FaceFinder:
         Length of a frame's longer side where all of it is searched: a face must then have some 8 pixels.
     """
 
-    def __init__(self, pixels: int):
+    def __init__(self, pixels: int) -> None:
         cv2.setNumThreads(1)  # jobs run side by side, one a core
         self.pixels = pixels
         self._whole = CenterFace(backend="opencv")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,13 +83,14 @@ def first_problems(manifest: Path, params: FeatureParams) -> list[Entry]:
     return ledger.entries
 
 
-def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extracted | None:
+def _extract(feature: Feature, sample: Any, modality: str, ledger: Ledger) -> Extracted | None:
+    """Extract one row of the table of samples; write into the ledger what is wrong with it."""
     if sample.path is None or pd.isna(sample.path):
         return None  # ingestion has said why
-    times = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
+    start, stop, rate = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
         side = None if pd.isna(sample.side) else sample.side
-        got = feature.extract(Source(sample.sample_id, Path(sample.path), *times, side))
+        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop, rate, side))
         if got.array.shape != feature.shape:
             raise DataError(f"{sample.path}: the feature has shape {got.array.shape}, not {feature.shape}")
         if not np.isfinite(got.array).all():
@@ -97,7 +99,7 @@ def _extract(feature: Feature, sample, modality: str, ledger: Ledger) -> Extract
         ledger.add(sample.sample_id, modality, "features", str(problem))
         return None
     if got.note:
-        ledger.add(sample.sample_id, modality, "features", got.note, "kept with mask")
+        ledger.add(sample.sample_id, modality, "features", got.note, "kept" if got.mask is None else "kept with mask")
     return got
 
 

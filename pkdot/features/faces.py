@@ -43,8 +43,9 @@ class Faces(Feature):
     """Crops (frames, size, size, 3), RGB; a frame without a face is a masked blend of its neighbours."""
 
     Options = FacesOptions
+    options: FacesOptions
 
-    def __init__(self, options: FacesOptions):
+    def __init__(self, options: FacesOptions) -> None:
         from pkdot.features.detector import FaceFinder
 
         super().__init__(options)

@@ -1,12 +1,13 @@
 """Physiology: a column of a table of biosignals -> cleaned signals in time, or their log spectrogram.
 
-Cleaning, decomposition and beats are neurokit2's (Makowski et al., Behavior Research Methods 2021). The size
-of EDA and EMG is the response, so it is kept: in microsiemens, and as a logarithm. That of an ECG is not.
+Decomposition and beats are neurokit2's (Makowski et al., Behavior Research Methods 2021). The size of EDA and EMG
+is the response, so it is kept: in microsiemens, and as a logarithm. The size of an ECG is not.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Literal
 
@@ -15,17 +16,18 @@ from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
 from pkdot.features.base import Extracted, Feature, Source, register
-from pkdot.features.quality import Limits, judge, on_grid
+from pkdot.features.cleaning import MARGIN, clean_signal
+from pkdot.features.quality import Limits, judge, on_grid, without_outliers
 from pkdot.params import Params
 
 MICROSECONDS = 1e6  # in a second: the unit of the column 'time'
 MOMENT = 1e-6  # seconds to which times are written
 SLACK = 0.05  # seconds by which a table may start late or end early
 BASELINE = 1e-6  # share of the whole that a logarithm starts from
+DECIMAL_COMMA = r"\s*[-+]?\d+,\d+\s*"
 TINY = 1e-30  # keeps a division by nothing finite
-BEATS = 4  # fewest beats that a heart rate is told from
-PULSE = (30.0, 220.0)  # plausible heart rates, beats a minute
-IRREGULAR = 1.8  # a pause this much longer than the shortest one is a missed beat
+CLIPPED_FINE = 0.03  # largest share of values at a limit, where a signal is resolved finely
+SMALLEST = 0.01  # an EDA that never exceeds this many times `unit` is in another unit
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Kind:
         Output rate in Hz: twice the highest frequency that matters.
     clipped : float
         Largest share of values at a limit. A slow signal rests at its own peak, a fast one does not.
+    plausible : tuple of float
+        Smallest and largest value that can be, in multiples of the option ``unit``. Skin conductance lies between
+        0.05 and 60 microsiemens (Kleckner et al., IEEE Transactions on Biomedical Engineering 2018), and an
+        amplifier's offset may push it below zero. ECG and EMG come in many units and on many offsets.
     """
 
     column: str
@@ -51,10 +57,11 @@ class Kind:
     slowest: float
     rate: int
     clipped: float
+    plausible: tuple[float, float] = (-np.inf, np.inf)
 
 
 KINDS = {
-    "eda": Kind("gsr", channels=3, slowest=4, rate=32, clipped=0.2),
+    "eda": Kind("gsr", channels=3, slowest=4, rate=32, clipped=0.2, plausible=(-5.0, 100.0)),
     "ecg": Kind("ecg", channels=2, slowest=100, rate=128, clipped=0.01),
     "emg": Kind("emg_trapezius", channels=2, slowest=250, rate=512, clipped=0.01),
 }
@@ -79,7 +86,15 @@ class PhysiologyOptions(Params):
     max_missing: float = Field(0.1, ge=0, le=1, description="largest share of values that is filled in")
     max_flat: float = Field(1.0, gt=0, description="seconds that the signal may stand still")
     max_clipped: float | None = Field(
-        None, ge=0, le=1, description="largest share of values at a limit; none: 0.2 (EDA), 0.01 (ECG, EMG)"
+        None,
+        ge=0,
+        le=1,
+        description="largest share of values at a limit; none: 0.01 (ECG, EMG), 0.03 (EDA), 0.2 (EDA in coarse steps)",
+    )
+    plausible: tuple[float, float] | None = Field(
+        None,
+        description="smallest and largest value that can be, in multiples of `unit`; values outside count as missing; "
+        "none: -5 to 100 (EDA, microsiemens), no limits (ECG, EMG)",
     )
 
     @model_validator(mode="after")
@@ -87,10 +102,7 @@ class PhysiologyOptions(Params):
         start, stop = self.window
         if not 0 <= start < stop:
             raise ValueError(f"window is {start} to {stop}; it must start at 0 or later and end after its start")
-        if (
-            self.form == "spectrogram"
-            and round((stop - start) * _or(self.rate, KINDS[self.signal].rate)) < self.segment
-        ):
+        if self.form == "spectrogram" and round((stop - start) * (self.rate or KINDS[self.signal].rate)) < self.segment:
             raise ValueError("segment is longer than the window; shorten it, or raise rate")
         return self
 
@@ -100,13 +112,21 @@ class Physiology(Feature):
     """One signal of a sample, resampled to one rate whatever the rate of its file."""
 
     Options = PhysiologyOptions
+    options: PhysiologyOptions
 
-    def __init__(self, options: PhysiologyOptions):
+    def __init__(self, options: PhysiologyOptions) -> None:
         super().__init__(options)
         self.kind = KINDS[options.signal]
-        self.column = _or(options.column, self.kind.column)
-        self.rate = _or(options.rate, self.kind.rate)
-        self.limits = Limits(options.max_missing, options.max_flat, _or(options.max_clipped, self.kind.clipped))
+        self.column = options.column or self.kind.column
+        self.rate = options.rate or self.kind.rate
+        clipped = (
+            [self.kind.clipped, min(self.kind.clipped, CLIPPED_FINE)]
+            if options.max_clipped is None
+            else [options.max_clipped] * 2
+        )
+        self.limits = Limits(options.max_missing, options.max_flat, *clipped, rests=options.signal == "eda")
+        low, high = options.plausible or self.kind.plausible
+        self.plausible = low * options.unit, high * options.unit
         self.steps = round((options.window[1] - options.window[0]) * self.rate)
         self.hop = max(1, round(options.step * self.rate))
 
@@ -125,29 +145,45 @@ class Physiology(Feature):
         where = f"{source.path}, column {self.column}"
         start = (source.start or 0.0) + self.options.window[0]
         stop = start + self.options.window[1] - self.options.window[0]
-        time, values = read_signal(source.path, self.column)
+        time, values, notes = read_signal(source.path, self.column)
         rate = self._sampling_rate(time, where)
         inside = (time > (source.start or 0.0) - MOMENT) & (time < (source.stop or np.inf) - MOMENT)
         time, values = time[inside], values[inside]
         self._covers(time, start, stop, where)
+        values, note = without_outliers(values, self.plausible, where)
+        notes.append(note)
         judge(time, values, self.limits, where)
+        self._is_in_its_unit(values, where)
         grid, values, missing = on_grid(time, values, rate)
-        first = round((start - grid[0]) * self.rate)
-        channels = np.stack([self._cut(channel, rate, first) for channel in self._channels(values, rate, where)])
+        channels, note = clean_signal(self.options.signal, values, rate, where, self.options.form == "signals")
+        notes.append(note)
+        array, begins, ends = self._formed(channels, rate, round((start - grid[0] + MARGIN) * self.rate))
+        mask = None
+        if missing.any():
+            before = np.concatenate([[0], np.cumsum(missing)])
+            begins, ends = (np.searchsorted(grid, start + steps / self.rate) for steps in (begins, ends))
+            mask = before[begins] == before[ends]
+            notes.append(f"{where}: {missing.mean():.1%} of the values were missing and are filled in")
+        return Extracted(array.astype(np.float32), mask, "; ".join(note for note in notes if note))
+
+    def _formed(self, channels: list[np.ndarray], rate: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the array, and the output sample at which each of its steps begins and ends, both (steps,)."""
         if self.options.form == "signals":
-            array = self._scaled(channels)
+            array = self._scaled(np.stack([self._cut(channel, rate, first) for channel in channels]))
             begins = np.arange(self.steps)
-            ends = begins + 1
-        else:
-            array = self._spectrogram(channels[0])
-            begins = np.arange(self.shape[-1]) * self.hop
-            ends = begins + self.options.segment
-        if not missing.any():
-            return Extracted(array.astype(np.float32))
-        before = np.concatenate([[0], np.cumsum(missing)])
-        begins, ends = (np.searchsorted(grid, start + steps / self.rate) for steps in (begins, ends))
-        note = f"{where}: {missing.mean():.1%} of the values were missing and are filled in"
-        return Extracted(array.astype(np.float32), before[begins] == before[ends], note)
+            return array, begins, begins + 1
+        array = self._spectrogram(self._cut(channels[0], rate, first))
+        begins = np.arange(self.shape[-1]) * self.hop
+        return array, begins, begins + self.options.segment
+
+    def _is_in_its_unit(self, values: np.ndarray, where: str) -> None:
+        """Refuse an EDA that is so small that its column cannot be in the unit that the options give."""
+        largest = float(np.nanmax(np.abs(values))) / self.options.unit
+        if self.options.signal == "eda" and largest < SMALLEST:
+            raise DataError(
+                f"{where}: no value exceeds {largest:.2g} microsiemens; the column is in another unit. "
+                "Set the option `unit` to what one microsiemens is in it"
+            )
 
     def _covers(self, time: np.ndarray, start: float, stop: float, where: str) -> None:
         if not len(time) or time[0] > start + SLACK or time[-1] < stop - SLACK:
@@ -163,24 +199,8 @@ class Physiology(Feature):
             )
         return round(rate)
 
-    def _channels(self, values: np.ndarray, rate: int, where: str) -> list[np.ndarray]:
-        """The cleaned signal, then what is derived from it, at the file's own rate."""
-        import neurokit2 as nk
-
-        if self.options.signal == "eda":
-            clean = nk.eda_clean(values, sampling_rate=rate)
-            if self.options.form == "spectrogram":
-                return [clean]
-            parts = nk.eda_phasic(clean, sampling_rate=rate)
-            return [clean, parts["EDA_Tonic"].to_numpy(), parts["EDA_Phasic"].to_numpy()]
-        if self.options.signal == "ecg":
-            clean = nk.ecg_clean(values, sampling_rate=rate)
-            return [clean] if self.options.form == "spectrogram" else [clean, heart_rate(clean, rate, where)]
-        clean = nk.emg_clean(values, sampling_rate=rate)
-        return [clean] if self.options.form == "spectrogram" else [clean, nk.emg_amplitude(clean)]
-
     def _cut(self, channel: np.ndarray, rate: int, first: int) -> np.ndarray:
-        """The window of a channel at the output rate; its last value is held where the table ends early."""
+        """Return the window of a channel at the output rate, from its sample ``first`` on."""
         from scipy.signal import resample_poly
 
         resampled = resample_poly(channel, self.rate, rate, padtype="line")
@@ -192,31 +212,29 @@ class Physiology(Feature):
             start = channels[:2, : max(1, round(self.options.baseline * self.rate))].mean(axis=1)
             return (channels - np.array([*start, 0.0])[:, None]) / self.options.unit
         clean, derived = channels
+        size = _size(clean)
         if self.options.signal == "ecg":
-            return np.stack([clean / _deviation(clean), (derived - 70) / 10])
+            return np.stack([clean / size, (derived - 70) / 10])
         # neurokit2's envelope is one of Teager-Kaiser energy, which grows with the square of the signal
-        energy = np.maximum(derived, BASELINE * _deviation(clean) ** 2)
-        return np.stack([clean / _deviation(clean), np.log10(energy) / 2 - np.log10(self.options.unit)])
+        energy = np.maximum(derived, BASELINE * size**2)
+        return np.stack([clean / size, np.log10(energy) / 2 - np.log10(self.options.unit)])
 
     def _spectrogram(self, channel: np.ndarray) -> np.ndarray:
         """Decadic logarithm of the power density of Hann windows, each less its mean."""
         from scipy.signal import spectrogram
 
-        unit = _deviation(channel) if self.options.signal == "ecg" else self.options.unit
+        unit = _size(channel) if self.options.signal == "ecg" else self.options.unit
         segment = self.options.segment
         power = spectrogram(channel / unit, self.rate, "hann", segment, segment - self.hop, detrend="constant")[2]
         return np.log10(power + BASELINE * max(power.mean(), TINY))[None]
 
 
-def _deviation(channel: np.ndarray) -> float:
-    return max(float(channel.std()), TINY)
+def _size(channel: np.ndarray) -> float:
+    """Return the standard deviation of a channel (n,) whose outermost hundredths are brought in to the others."""
+    return max(float(channel.clip(*np.quantile(channel, [0.01, 0.99])).std()), TINY)
 
 
-def _or(value, default):
-    return default if value is None else value
-
-
-def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
+def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read ``time`` and one column of a tab-separated table of biosignals.
 
     Returns
@@ -225,16 +243,19 @@ def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
         Seconds, increasing.
     values : ndarray, shape (n,)
         As in the file; NaN where there is no number.
+    notes : list of str
+        What the ledger should say of a file that is damaged in part.
 
     Raises
     ------
     DataError
-        No such file or column, or a time that is no number or does not increase.
+        No such file or column, numbers with a comma, or a time that is no number or does not increase.
     """
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep="\t", skipinitialspace=True, encoding="utf-8-sig")
+        content, notes = _without_nul(path)
+        table = pd.read_csv(BytesIO(content), sep="\t", skipinitialspace=True, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
     table.columns = [str(name).strip() for name in table.columns]
@@ -246,26 +267,21 @@ def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray]:
     if len(wrong):
         found = table["time"].iloc[wrong[0]]
         raise DataError(f"{path}, line {wrong[0] + 2}: the time is {found}; it must be a number that increases")
-    return time / MICROSECONDS, pd.to_numeric(table[column], errors="coerce").to_numpy(dtype=float)
+    values = pd.to_numeric(table[column], errors="coerce")
+    comma = table[column].astype(str).str.fullmatch(DECIMAL_COMMA) if values.isna().any() else values.isna()
+    if comma.any():
+        line = int(np.flatnonzero(comma)[0])
+        raise DataError(f"{path}, line {line + 2}: {table[column][line]} has a decimal comma; write a point instead")
+    return time / MICROSECONDS, values.to_numpy(dtype=float), notes
 
 
-def heart_rate(clean: np.ndarray, rate: int, where: str) -> np.ndarray:
-    """Beats a minute at every sample of a cleaned ECG, between the R peaks by monotone interpolation.
-
-    Raises
-    ------
-    DataError
-        Too few beats, implausible ones, or a pause as if a beat was missed.
-    """
-    import neurokit2 as nk
-
-    peaks = np.asarray(nk.ecg_findpeaks(clean, sampling_rate=rate)["ECG_R_Peaks"])
-    if len(peaks) < BEATS:
-        raise DataError(f"{where}: {len(peaks)} heart beats found, {BEATS} are needed for a heart rate")
-    beats = 60 * rate / np.diff(peaks)
-    if beats.min() < PULSE[0] or beats.max() > PULSE[1] or beats.max() > IRREGULAR * beats.min():
-        raise DataError(
-            f"{where}: the heart beats at {beats.min():.0f} to {beats.max():.0f} a minute, "
-            "which is no regular pulse; the beats cannot be told apart"
-        )
-    return nk.signal_rate(peaks, sampling_rate=rate, desired_length=len(clean))
+def _without_nul(path: Path) -> tuple[bytes, list[str]]:
+    """Return a file without the lines that hold NUL bytes, as a failed copy leaves them, and what was left out."""
+    content = path.read_bytes()
+    if b"\0" not in content:
+        return content, []
+    lines = content.split(b"\n")
+    whole = [line for line in lines if b"\0" not in line]
+    if b"\0" in lines[0]:
+        raise DataError(f"{path}: not a readable table (NUL bytes in its first line)")
+    return b"\n".join(whole), [f"{path}: {content.count(0)} NUL bytes; the file is damaged, their rows are missing"]

@@ -1,4 +1,4 @@
-"""Quality of a sampled signal: what is missing, flat or clipped."""
+"""Quality of a sampled signal: what is missing, implausible, flat or clipped."""
 
 from __future__ import annotations
 
@@ -10,19 +10,38 @@ from pkdot.errors import DataError
 
 HOLE = 0.75  # sampling steps; farther than this from every measured value is a hole
 PLATEAU = 3  # equal values in a row that make a plateau
+OUTLIER = 50.0  # spreads from the median; no burst of a muscle and no beat of a heart is as far
+RESOLVED = 0.5  # share of different values from which a signal that rests at its peak does not repeat a value
+LEVELS = 64  # different values from which a signal that does not rest seldom repeats its largest one
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What may be: the share of missing values, seconds without a change, the share at a limit."""
+    """What a signal may have at most.
+
+    Attributes
+    ----------
+    missing : float
+        Share of missing values.
+    flat : float
+        Seconds without a change.
+    clipped : float
+        Share of values at the smallest or the largest value.
+    clipped_fine : float
+        The same where the signal is resolved so finely that it does not repeat a value by chance.
+    rests : bool
+        The signal is so slow that it may rest at its own peak.
+    """
 
     missing: float
     flat: float
     clipped: float
+    clipped_fine: float
+    rests: bool
 
 
 def runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Value and length of each run of equal neighbours."""
+    """Return value and length of each run of equal neighbours, both (number of runs,)."""
     starts = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
     return values[starts], np.diff(np.append(starts, len(values)))
 
@@ -51,12 +70,60 @@ def judge(time: np.ndarray, values: np.ndarray, limits: Limits, where: str) -> N
     if length.max() * step > limits.flat:
         seconds = length.max() * step
         raise DataError(f"{where}: flat for {seconds:.2f} s (at most {limits.flat:.2f} s may be)")
-    plateau = length >= PLATEAU
+    different = len(np.unique(level))
+    resolved = different > RESOLVED * here.sum() if limits.rests else different >= LEVELS
+    shortest, most = (1, limits.clipped_fine) if resolved else (PLATEAU, limits.clipped)
     for limit in (level.min(), level.max()):
-        clipped = length[plateau & (level == limit)].sum() / here.sum()
-        if clipped > limits.clipped:
+        clipped = length[(length >= shortest) & (level == limit)].sum() / here.sum()
+        if clipped > most:
             share = f"{clipped:.1%} of the values are clipped at {limit:g}"
-            raise DataError(f"{where}: {share} (at most {limits.clipped:.1%} may be)")
+            raise DataError(f"{where}: {share} (at most {most:.1%} may be)")
+
+
+def without_outliers(values: np.ndarray, plausible: tuple[float, float], where: str) -> tuple[np.ndarray, str]:
+    """Take out values that cannot be: outside of a plausible range, or far from all others.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        NaN is missing.
+    plausible : tuple of float
+        Smallest and largest value that can be.
+    where : str
+        How messages call the signal.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+        NaN where a value cannot be.
+    str
+        What the ledger should say; empty where every value can be.
+
+    Raises
+    ------
+    DataError
+        Most values lie outside of the plausible range: the column is another signal, or in another unit.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return values, ""
+    low, high = plausible
+    typical = float(np.median(finite))
+    if not low <= typical <= high:
+        raise DataError(
+            f"{where}: its median is {typical:.4g}, and {low:g} to {high:g} is plausible. Is the column another signal "
+            "or in another unit? The options `unit` and `plausible` say what it should be"
+        )
+    spread = float(np.diff(np.quantile(finite, [0.01, 0.99]))[0])
+    with np.errstate(invalid="ignore"):
+        wrong = (values < low) | (values > high)
+        if spread > 0:
+            wrong |= np.abs(values - typical) > OUTLIER * spread
+    if not wrong.any():
+        return values, ""
+    worst = values[wrong][np.abs(values[wrong] - typical).argmax()]
+    note = f"{where}: {wrong.sum()} values cannot be, such as {worst:g}, and count as missing"
+    return np.where(wrong, np.nan, values), note
 
 
 def on_grid(time: np.ndarray, values: np.ndarray, rate: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,8 +137,8 @@ def on_grid(time: np.ndarray, values: np.ndarray, rate: int) -> tuple[np.ndarray
         True inside a hole: farther than 3/4 of a step from every measured value.
     """
     here = np.isfinite(values)
-    known = time[here]
+    measured = time[here]
     grid = time[0] + np.arange(int((time[-1] - time[0]) * rate + 0.5) + 1) / rate
-    after = np.clip(np.searchsorted(known, grid), 1, len(known) - 1)
-    distance = np.minimum(np.abs(grid - known[after - 1]), np.abs(grid - known[after]))
-    return grid, np.interp(grid, known, values[here]), distance * rate > HOLE
+    after = np.clip(np.searchsorted(measured, grid), 1, len(measured) - 1)
+    distance = np.minimum(np.abs(grid - measured[after - 1]), np.abs(grid - measured[after]))
+    return grid, np.interp(grid, measured, values[here]), distance * rate > HOLE

@@ -58,7 +58,7 @@ def open_frames(path: Path, rate: float | None = None) -> Frames:
 class Crops(Frames):
     """A folder of images such as ``00001.jpg``; a number that is missing is a missing frame."""
 
-    def __init__(self, path: Path, rate: float):
+    def __init__(self, path: Path, rate: float) -> None:
         self.rate = rate
         self.paths = sorted((p for p in path.iterdir() if p.stem.isdecimal()), key=lambda p: int(p.stem))
         if not self.paths:
@@ -75,7 +75,7 @@ class Crops(Frames):
 class Video(Frames):
     """A video file. Its packets are listed first, so that frames that no wanted one needs are skipped."""
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path) -> None:
         import av
 
         self.path = path

@@ -23,6 +23,7 @@ class Window(Feature):
     """Signals as they are, in their own unit: (channels, length)."""
 
     Options = WindowOptions
+    options: WindowOptions
     dtype = "float32"
 
     @property
