@@ -203,7 +203,7 @@ def test_the_seed_decides():
 
 
 @pytest.mark.parametrize(
-    ("groups", "folds", "said"),
+    ("groups", "folds", "sentence"),
     [
         ([1, 1, 1, 1], 5, "splits.folds is 5, but there are 4 subjects"),
         ([3, 3], 5, "but there are 2 subjects"),
@@ -211,8 +211,8 @@ def test_the_seed_decides():
         ([4], 2, "but there are 1 subjects"),
     ],
 )
-def test_too_few_subjects_are_refused(groups, folds, said):
-    with pytest.raises(DataError, match=said):
+def test_too_few_subjects_are_refused(groups, folds, sentence):
+    with pytest.raises(DataError, match=sentence):
         split(manifest_of(groups), folds=folds)
 
 

@@ -68,7 +68,7 @@ def is_current(array: Path, mark: Path, record: Path, job: str) -> bool:
     record : Path
         The record of the last ingestion.
     job : str
-        What ingestion would be told now; with other options, or other code, all arrays are made again.
+        The parameters and code of ingestion now; if they have changed, all arrays are made again.
     """
     if not (array.is_file() and record.is_file()):
         return False

@@ -72,7 +72,7 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
 
 
 @pytest.mark.parametrize(
-    ("cells", "said"),
+    ("cells", "sentence"),
     [
         ({"target": ""}, "the target is empty"),
         ({"rate": "fast"}, "the rate 'fast' is not a number of Hz above zero"),
@@ -103,7 +103,7 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"rate": "1e-320"}, "Hz a step of 1 s is no whole sample"),
     ],
 )
-def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, said):
+def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, sentence):
     signals = root / "signals"
     np.save(root.parent / "outside.npy", np.zeros((128, 2)))
     (signals / "link.npy").symlink_to(root.parent / "outside.npy")
@@ -113,7 +113,7 @@ def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, said):
     edit(root, 2, **cells)
     manifest, ledger, _ = read(root)
     assert len(ledger) == 1
-    assert said in ledger[0].problem
+    assert sentence in ledger[0].problem
     assert ledger[0].sample_id == cells.get("recording_id", "s1a").strip()
     assert (ledger[0].stage, ledger[0].action) == ("ingest", "dropped")
     assert "\n" not in ledger[0].problem
@@ -139,8 +139,8 @@ def test_spaces_around_a_cell_do_not_count(root):
     manifest, ledger, about = read(root)
     assert ledger == []
     assert about["subjects"] == 3
-    known = [column for column in before if not column.startswith("eda")]
-    pd.testing.assert_frame_equal(manifest[known], before[known])
+    others = [column for column in before if not column.startswith("eda")]
+    pd.testing.assert_frame_equal(manifest[others], before[others])
     assert manifest["eda_path"].isna().sum() == 4
 
 
@@ -172,7 +172,7 @@ def test_streams_of_different_lengths_share_their_common_part_and_the_ledger_say
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "sentence"),
     [
         (b"", "is not a table of comma-separated values"),
         (b"\x00\xff\xfe\x9c\x00\x01" * 50, "recordings.csv: "),
@@ -183,11 +183,11 @@ def test_streams_of_different_lengths_share_their_common_part_and_the_ledger_say
         ("recording_id,subject_id,target,rate,motion,pulse\nä,s,a,1,x,y\n".encode("latin-1"), "is not a table"),
     ],
 )
-def test_a_table_that_is_none_is_refused(root, content, said):
+def test_a_table_that_is_none_is_refused(root, content, sentence):
     (root / "recordings.csv").write_bytes(content)
     with pytest.raises(DataError) as refused:
         read(root)
-    assert said in str(refused.value)
+    assert sentence in str(refused.value)
     assert str(refused.value).endswith((".", ". "))
     assert not (root.parent / "out").exists()
 

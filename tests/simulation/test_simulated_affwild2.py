@@ -130,7 +130,7 @@ def test_everybody_is_in_one_part_and_some_are_in_two_videos():
     assert 0.25 < np.mean([part == {"Validation_Set"} for part in parts.values()]) < 0.42
 
 
-def said(valence=0.0, arousal=0.0, seed=0, seconds=4):
+def spoken(valence=0.0, arousal=0.0, seed=0, seconds=4):
     rng = np.random.default_rng(seed)
     n = seconds * CONTROL
     return speak(rng, VOICE, np.full(n, valence), np.full(n, arousal), np.ones(n))[0]
@@ -155,7 +155,7 @@ def brightness(sound):
 
 
 def test_an_excited_voice_is_louder_higher_and_brighter():
-    calm, excited = said(arousal=-0.8), said(arousal=0.8)
+    calm, excited = spoken(arousal=-0.8), spoken(arousal=0.8)
     assert loudness(excited) > loudness(calm) + 6
     assert pitch(excited) > 1.3 * pitch(calm)
     assert brightness(excited) > brightness(calm) + 2

@@ -36,9 +36,9 @@ def folder(extracted, tmp_path) -> Path:
 
 def planned(folder: Path) -> dict[str, int]:
     """Jobs of each rule that a run would make now."""
-    said = snakemake(folder, TARGET, "--dry-run", "--quiet", "host")
-    assert ("Nothing to be done" in said) != ("Job stats" in said)
-    rows = re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE)
+    output = snakemake(folder, TARGET, "--dry-run", "--quiet", "host")
+    assert ("Nothing to be done" in output) != ("Job stats" in output)
+    rows = re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)
     return {rule: int(count) for rule, count in rows if rule != "total"}
 
 
