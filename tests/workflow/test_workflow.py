@@ -236,7 +236,8 @@ def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finis
     teachers = finished / "results" / "tiny" / "teachers"
     damaged = [teachers / f"fold_{fold}" / "seed_0" / "teacher" / "outputs.safetensors" for fold in (0, 1)]
     for path in damaged:
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        content = path.read_bytes()
+        path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     told = run(finished, check=False)
     assert "it was damaged or replaced" in told
     named = set(re.findall(r"Delete (\S+) and run again", told))
