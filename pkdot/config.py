@@ -72,6 +72,12 @@ class EmbeddingSection(Params):
 
     dim: int = Field(64, ge=2, le=65536, description="width of an embedding")
     tokens: int = Field(1, ge=1, le=65536, description="number of embeddings of a sample, in time")
+    decorrelation: float = Field(
+        0.3,
+        ge=0,
+        description="weight of the squared correlation between dimensions in the encoders' loss, so that embeddings "
+        "keep more than the head needs",
+    )
     seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
 
 

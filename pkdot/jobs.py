@@ -90,6 +90,7 @@ def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
         training=chosen.training,
         dim=e.embedding.dim,
         tokens=e.embedding.tokens,
+        decorrelation=e.embedding.decorrelation,
         task=e.task,
         fold=fold,
         seed=e.embedding.seed,

@@ -105,6 +105,29 @@ class Scale(nn.Module):
         return (values.float() - self.mean) / self.deviation
 
 
+def redundancy(embeddings: Tensor) -> Tensor:
+    """Return the mean squared correlation between different dimensions of a batch of embeddings.
+
+    It keeps an embedding from collapsing to the few directions that a head needs (the covariance term of VICReg,
+    Bardes, Ponce and LeCun, ICLR 2022, arXiv 2105.04906, here on correlations, as embeddings are brought to deviation
+    1 before they are used).
+
+    Parameters
+    ----------
+    embeddings : Tensor, shape (B, D)
+
+    Returns
+    -------
+    Tensor, scalar in [0, 1]
+        0 where all dimensions are uncorrelated, 1 where they all say the same.
+    """
+    centred = embeddings.float() - embeddings.float().mean(dim=0)
+    columns = nn.functional.normalize(centred, dim=0)
+    correlation = columns.T @ columns
+    width = embeddings.shape[1]
+    return (correlation.square().sum() - correlation.diagonal().square().sum()) / (width * (width - 1))
+
+
 def flip(batch: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Mirror each clip (B, F, H, W, C) left to right with a probability."""
     chosen = torch.rand(len(batch), generator=generator) < probability

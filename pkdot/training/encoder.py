@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from pkdot.data import Features, Samples, feature_files
-from pkdot.encoders.base import EncoderChoice, Scale
+from pkdot.encoders.base import EncoderChoice, Scale, redundancy
 from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
 from pkdot.files import read_json, write_json
@@ -31,6 +31,7 @@ class EncoderParams(Params):
     training: TrainingParams = Field(description="how it is trained")
     dim: int = Field(ge=2, description="width of an embedding")
     tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
+    decorrelation: float = Field(0.0, ge=0, description="weight of the correlation between dimensions of embeddings")
     task: TaskParams = Field(description="what is predicted")
     fold: int = Field(ge=0, description="number of the fold")
     seed: int = Field(ge=0, description="seed of weights, order and augmentation")
@@ -154,8 +155,9 @@ class _EncoderRun:
 
     def _step(self, rows: np.ndarray, generator: Generator) -> Tensor:
         batch = self.encoder.augment(self._batch(rows), generator)
-        logits = self.head(self.task.pool(self.encoder(batch)))
-        return self.task.loss(logits.float(), self.task.target(rows).to(self.device))
+        pooled = self.task.pool(self.encoder(batch))
+        loss = self.task.loss(self.head(pooled).float(), self.task.target(rows).to(self.device))
+        return loss + self.params.decorrelation * redundancy(pooled) if self.params.decorrelation else loss
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
         """Return the embeddings of rows, shape (len(rows), tokens, dim)."""

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pkdot.encoders.base import Scale, average_parts, by_token, register
+from pkdot.encoders.base import Scale, average_parts, by_token, redundancy, register
 from pkdot.errors import ConfigError
 
 DIM = 6
@@ -127,6 +127,15 @@ def test_a_scale_is_the_mean_and_deviation_of_all_batches():
     torch.testing.assert_close(
         scale.deviation[:, 0].double(), values.std(dim=(0, 2), correction=0), atol=1e-6, rtol=1e-6
     )
+
+
+def test_redundancy_by_hand():
+    """Copies and mirror images say the same; columns that are orthogonal to each other and to 1 say different things."""
+    column = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    other = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    assert redundancy(torch.stack([column, 3 * column + 1, -column], dim=1)) == pytest.approx(1)
+    assert redundancy(torch.stack([column, other], dim=1)) == pytest.approx(0, abs=1e-6)
+    assert redundancy(torch.stack([column, other, column], dim=1)) == pytest.approx(1 / 3)
 
 
 def test_a_constant_channel_becomes_zero():

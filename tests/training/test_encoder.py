@@ -19,6 +19,9 @@ from pkdot.training.encoder import EncoderParams, head_of, train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 
+LONG = {"epochs": 30, "batch_size": 8, "learning_rate": 0.02}
+
+
 class Signals:
     """Arrays of one modality for the samples of a world, in two shards."""
 
@@ -232,6 +235,16 @@ def test_the_head_reads_the_embeddings_that_were_written(tmp_path):
     metrics = json.loads((out / "metrics.json").read_text())
     assert task.score(logits, task.target(rows)) == metrics["test"]["score"]
     assert float(task.loss(logits, task.target(rows))) == pytest.approx(metrics["test"]["loss"], abs=1e-5)
+
+
+def test_decorrelation_keeps_more_dimensions(tmp_path):
+    signals = Signals(tmp_path)
+    kept = []
+    for weight in (0.0, 5.0):
+        signals.train(tmp_path / str(weight), decorrelation=weight, training=TrainingParams(**LONG))
+        metrics = json.loads((tmp_path / str(weight) / "metrics.json").read_text())
+        kept.append(metrics["effective_dimensions"]["train"])
+    assert kept[1] > 1.1 * kept[0]
 
 
 def test_an_encoder_that_stays_at_chance_is_named(tmp_path):
