@@ -130,7 +130,7 @@ def test_a_scale_is_the_mean_and_deviation_of_all_batches():
 
 
 def test_redundancy_by_hand():
-    """Copies and mirror images say the same; columns that are orthogonal to each other and to 1 say different things."""
+    """Copies and mirror images say the same; orthogonal columns of mean 0 do not."""
     column = torch.tensor([1.0, -1.0, 1.0, -1.0])
     other = torch.tensor([1.0, 1.0, -1.0, -1.0])
     assert redundancy(torch.stack([column, 3 * column + 1, -column], dim=1)) == pytest.approx(1)

@@ -11,10 +11,10 @@ from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.shards import samples_of_shard
 from pkdot.layout import shard_samples
 from pkdot.markers import SIMULATED
 from pkdot.reporting.report import report_params
+from pkdot.shards import samples_of_shard
 from pkdot.stages import STAGES
 
 SUBJECTS = ["<script>alert('s')</script>", "$\\frac$", '"><img src=x onerror=alert(1)>', "../../etc", "ü 人", "s6"]

@@ -18,7 +18,6 @@ from pkdot.training import encoder as stage
 from pkdot.training.encoder import EncoderParams, head_of, train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 
-
 LONG = {"epochs": 30, "batch_size": 8, "learning_rate": 0.02}
 
 
