@@ -62,7 +62,7 @@ def ingest(e: Experiment) -> IngestParams:
 
 def features(e: Experiment, modality: str, shard: int) -> FeatureParams:
     """Return the parameters of one shard of one modality."""
-    return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard, shards=e.shards)
+    return FeatureParams(modality=modality, feature=e.modalities[modality].feature, shard=shard)
 
 
 def index(e: Experiment, modality: str) -> IndexParams:

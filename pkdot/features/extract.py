@@ -20,12 +20,11 @@ from pkdot.shards import samples_of_shard
 
 
 class FeatureParams(Params):
-    """One modality's feature, and the shard of the subjects to read."""
+    """One modality's feature, and the shard of its samples."""
 
     modality: str = Field(description="name of the modality")
     feature: FeatureChoice = Field(description="what turns its raw files into arrays")
-    shard: int = Field(ge=0, description="which shard; subjects are dealt to shards in turn")
-    shards: int = Field(ge=1, description="number of shards")
+    shard: int = Field(ge=0, description="which shard")
 
 
 class IndexParams(Params):

@@ -1,4 +1,4 @@
-"""The root of a simulation: emptied only if it is ours, filled by processes, marked last."""
+"""The root of a simulation: emptied only if the project made it, filled by processes, marked last."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNFINISHED = "SIMULATION_UNFINISHED.md"
 
 
 def start_over(out: Path, folders: Iterable[str], code: str) -> None:
-    """Empty the root if it is ours; mark it as unfinished.
+    """Empty the root if the project made it, and mark it as unfinished.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def start_over(out: Path, folders: Iterable[str], code: str) -> None:
     folders : iterable of str
         What is removed in it.
     code : str
-        How the names of simulated subjects or videos begin; a folder or file with another name is not ours.
+        How the names of simulated subjects or videos begin; a folder or file with another name was not made here.
 
     Raises
     ------

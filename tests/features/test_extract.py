@@ -56,7 +56,7 @@ def extract(tmp_path, table, shards=1, feature=WINDOW):
     manifest = write_manifest(tmp_path / "data", table, {"y": ["a", "b"]})
     out = tmp_path / "data" / "eda"
     for shard in range(shards):
-        params = FeatureParams(modality="eda", feature=feature, shard=shard, shards=shards)
+        params = FeatureParams(modality="eda", feature=feature, shard=shard)
         samples = tmp_path / "data" / shard_samples("eda", shard)
         samples_of_shard(table, "eda", shard, shards).to_parquet(samples)
         extract_features(samples, out, params)
