@@ -106,7 +106,12 @@ def _is_text(value: str) -> bool:
 
 
 def _keep_similar_subjects_together(table: pd.DataFrame, ledger: Ledger) -> None:
-    """Give subjects with names that differ only in capitals, spaces or spelling of accents one group, and say so."""
+    """Give subjects with names that differ only in capitals, spaces or spelling of accents one group, and say so.
+
+    Where the owners split the data themselves, their word counts, and similar names are different subjects.
+    """
+    if "official" in table:
+        return
     spellings: dict[str, list[str]] = {}
     for subject in sorted(table["subject_id"].unique()):
         key = "".join(unicodedata.normalize("NFKC", subject).casefold().split())
