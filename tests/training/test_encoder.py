@@ -18,7 +18,7 @@ from pkdot.training import encoder as stage
 from pkdot.training.encoder import EncoderParams, head_of, train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 
-LONG = {"epochs": 30, "batch_size": 8, "learning_rate": 0.02}
+LONG = {"steps": 60, "evaluate_every": 20, "batch_size": 8, "learning_rate": 0.02}
 
 
 class Signals:
