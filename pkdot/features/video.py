@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pkdot.errors import DataError
 
+if TYPE_CHECKING:
+    import av
+
+MICROSECONDS = 1e6  # in a second: the unit of a container's duration
+CUT_OFF = 1.0  # seconds by which a file must be shorter than it declares to count as cut off
 CROPS_RATE = 30.0  # frames a second that a folder of numbered images counts as, where nobody says it
 NEAR = 0.75  # frame intervals; a time farther than this from every frame has none
 
@@ -22,17 +30,20 @@ class Frames(ABC):
         Seconds since the first frame, increasing.
     rate : float
         Frames a second.
+    seconds : float
+        How long the sequence is, or should be where the file says so and has been cut off.
     """
 
     times: np.ndarray
     rate: float
+    seconds: float
 
     @abstractmethod
     def read(self, numbers: list[int]) -> list[np.ndarray | None]:
         """Frames by their numbers, each (height, width, 3) uint8 RGB, or None where one cannot be decoded."""
 
     def at(self, times: np.ndarray) -> list[np.ndarray | None]:
-        """The frame nearest to each time; None where the video has none within 3/4 of a frame's duration."""
+        """Return the frame nearest to each time; None where the video has none within 3/4 of a frame's duration."""
         after = np.clip(np.searchsorted(self.times, times), 1, max(1, len(self.times) - 1))
         nearer = np.abs(times - self.times[after - 1]) <= np.abs(times - self.times[after % len(self.times)])
         numbers = np.where(nearer, after - 1, after % len(self.times))
@@ -43,7 +54,7 @@ class Frames(ABC):
 
 
 def open_frames(path: Path, rate: float | None = None) -> Frames:
-    """A video file, or a folder of crops named by their frame's number, counted from 1.
+    """Open a video file, or a folder of crops named by their frame's number, counted from 1.
 
     ``rate`` is how many of a folder's frames make a second; a video says it itself.
 
@@ -64,6 +75,7 @@ class Crops(Frames):
         if not self.paths:
             raise DataError(f"{path}: no image is named by a frame's number, such as 00001.jpg")
         self.times = (np.array([int(p.stem) for p in self.paths]) - 1) / self.rate
+        self.seconds = float(self.times[-1]) + 1 / self.rate
 
     def read(self, numbers: list[int]) -> list[np.ndarray | None]:
         import cv2
@@ -88,23 +100,35 @@ class Video(Frames):
         self._stream = self._container.streams.video[0]
         self._stream.codec_context.thread_count = 1  # jobs run side by side, one a core
         self._counted = self._container.format.name == "avi"  # it stores no times, and frames come out in order
+        self._aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0  # width of a pixel : its height
         self._list()
 
     def _list(self) -> None:
         packets = [packet for packet in self._packets() if packet.size and not packet.is_discard]
         if self._counted:
             self._stamps = list(range(len(packets)))
+            self._keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
             seconds = 1 / float(self._stream.average_rate or 25)
         else:
             self._stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
             self._keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
-            seconds = float(self._stream.time_base)
+            seconds = float(self._stream.time_base or 1)
         if not self._stamps:
             raise DataError(f"{self.path}: the video has no frame")
         self.times = (np.array(self._stamps) - self._stamps[0]) * seconds
         self.rate = 1 / float(np.median(np.diff(self.times))) if len(self.times) > 1 else 25.0
+        self.seconds = self._length()
 
-    def _packets(self):
+    def _length(self) -> float:
+        """Return the seconds that the file declares, where they are clearly more than it holds; else what it holds."""
+        held = float(self.times[-1]) + 1 / self.rate
+        if self._stream.duration:
+            declared = float(self._stream.duration * (self._stream.time_base or 1))
+        else:
+            declared = (self._container.duration or 0) / MICROSECONDS
+        return declared if declared > held + CUT_OFF else held
+
+    def _packets(self) -> Iterator[av.Packet]:
         import av
 
         packets = self._container.demux(self._stream)
@@ -130,27 +154,39 @@ class Video(Frames):
     def _decode(self, wanted: set[int]) -> dict[int, np.ndarray]:
         """Decode on from here until all wanted frames are there, or the file ends.
 
-        After a damaged packet no frame counts before the next key frame: each may refer to what was lost.
+        Where a packet is damaged, no frame counts from the key frame before it to the next one: those after it may
+        refer to what was lost, and a decoder often finds the damage some frames after it.
         """
         import av
 
         images: dict[int, np.ndarray] = {}
-        context, count, last, intact = self._stream.codec_context, -1, max(wanted), True
-        for packet in self._packets():
+        damaged: set[int] = set()  # numbers of groups of frames, each from one key frame to the next
+        context, count, last, group = self._stream.codec_context, -1, max(wanted), 0
+        for number, packet in enumerate(self._packets()):
             if not self._counted:
                 context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-            intact |= packet.is_keyframe
+            if packet.is_keyframe:
+                group = self._group(number if self._counted else packet.pts)
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                intact = False
+                damaged.add(group)
                 continue
             for frame in frames:
                 count += 1
                 stamp = count if self._counted else frame.pts
-                if stamp in wanted and intact and not frame.is_corrupt:
-                    image = frame.to_ndarray(format="rgb24")
+                if frame.is_corrupt:
+                    damaged.add(self._group(stamp))
+                if stamp in wanted:
+                    image = frame.to_ndarray(format="rgb24", width=round(frame.width * self._aspect))
                     images[stamp] = np.rot90(image, frame.rotation // 90) if frame.rotation else image
                 if stamp is not None and stamp >= last:
-                    return images
-        return images
+                    return self._undamaged(images, damaged)
+        return self._undamaged(images, damaged)
+
+    def _group(self, stamp: int | None) -> int:
+        """Return the number of the last key frame that is not after a frame."""
+        return bisect_right(self._keys, -1 if stamp is None else stamp)
+
+    def _undamaged(self, images: dict[int, np.ndarray], damaged: set[int]) -> dict[int, np.ndarray]:
+        return {stamp: image for stamp, image in images.items() if self._group(stamp) not in damaged}

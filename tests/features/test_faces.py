@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from pkdot.errors import DataError
+from pkdot.features.alignment import TEMPLATE, align, similarity
 from pkdot.features.base import FeatureChoice, Source
 from pkdot.features.detector import Face, FaceFinder, choose, overlap
-from pkdot.features.faces import TEMPLATE, Faces, FacesOptions, align, fill, similarity
+from pkdot.features.faces import Faces, FacesOptions, fill
 from tests.features.conftest import FACE, motion, moved, write_video
 
 TIMES = 2.0 + (np.arange(16) + 0.5) * 3.5 / 16
@@ -225,3 +226,65 @@ def test_filling_holds_the_ends_and_blends_by_time():
 def test_a_window_that_ends_before_it_starts_is_refused():
     with pytest.raises(ValidationError, match="window"):
         FacesOptions(window=(3.0, 2.0))
+
+
+STRANGER = FACE[:, ::-1, ::-1]  # the photograph mirrored and in other colours: nobody would take it for the same person
+
+
+def other(*place, **options):
+    """Put another person into a frame, as `moved` puts the subject."""
+    import tests.features.conftest as clips
+
+    subject, clips.FACE = clips.FACE, STRANGER
+    try:
+        return moved(*place, **options)
+    finally:
+        clips.FACE = subject
+
+
+def test_a_bystander_is_not_adopted_when_the_subject_leaves(finder):
+    frames = []
+    for number in range(16):
+        image = other(0, 0.75, 330, 200, width=640, height=480)[0]  # as large as the subject, and close by
+        frames.append(image if number >= 9 else moved(0, 0.8, 180, 220, 640, 480, image)[0])
+    faces = finder.follow(frames)
+    assert [face is not None for face in faces] == [number < 9 for number in range(16)]
+
+
+def test_a_cut_to_another_person_is_masked_and_said(feature, tmp_path):
+    still = np.full((240, 320, 3), 200, np.uint8)
+    images = [
+        moved(*motion(number))[0] if number < 110 else other(*motion(number), background=still)[0]
+        for number in range(138)
+    ]
+    write_video(tmp_path / "a.mp4", images)
+    got = feature.extract(source(tmp_path / "a.mp4"))
+    np.testing.assert_array_equal(got.mask, NUMBERS < 110)
+    assert "5 with another person in the subject's place" in got.note
+
+
+def test_half_a_face_at_the_edge_of_the_frame_does_not_count(feature, tmp_path):
+    images = [moved(0, 0.9, 120 if number < 100 else 15, 120 + number % 5)[0] for number in range(138)]
+    write_video(tmp_path / "a.mp4", images)
+    got = feature.extract(source(tmp_path / "a.mp4"))
+    np.testing.assert_array_equal(got.mask, NUMBERS < 100)
+    assert "cut off at the edge" in got.note
+
+
+def test_one_still_picture_is_no_clip(feature, tmp_path):
+    write_video(tmp_path / "a.mp4", [moved(*motion(0))[0]] * 138)
+    with pytest.raises(DataError, match="the picture never changes"):
+        feature.extract(source(tmp_path / "a.mp4"))
+    write_video(tmp_path / "b.mp4", [moved(*motion(0))[0]])
+    with pytest.raises(DataError, match="the picture never changes"):
+        Faces(FacesOptions(window=None)).extract(source(tmp_path / "b.mp4"))
+
+
+def test_a_file_that_is_cut_off_is_masked_from_there_also_without_a_window(tmp_path):
+    path = tmp_path / "a.mkv"
+    write_video(path, [moved(*motion(number))[0] for number in range(138)], g=12)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 7 // 10])
+    got = Faces(FacesOptions(window=None)).extract(source(path))
+    assert 0.5 < got.mask.mean() < 0.9
+    assert got.mask[0]
+    assert not got.mask[-1]

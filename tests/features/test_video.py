@@ -1,12 +1,14 @@
 """Frames at given times: the same bits as decoding all of the video, whatever the container and the codec."""
 
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
 
 from pkdot.errors import DataError
 from pkdot.features.video import open_frames
-from tests.features.conftest import write_video
+from tests.features.conftest import motion, moved, write_video
 
 FORMATS = {
     "mp4 with one key frame": ("a.mp4", "libx264", {"g": 250, "bf": 3}),
@@ -138,3 +140,35 @@ def test_a_video_held_sideways_is_turned_upright(tmp_path):
     assert turned.shape == (64, 32, 3)
     assert (turned[:12, 20:] > 200).all()
     assert (turned[20:] < 50).all()
+
+
+def test_pixels_that_are_not_square_are_made_so(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for image in numbered(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image[:, :48].copy(), format="rgb24")))
+        container.mux(stream.encode())
+    (image,) = open_frames(tmp_path / "a.mp4").read([1])
+    assert image.shape == (64, 64, 3)
+
+
+def test_damaged_bytes_seldom_give_a_smeared_frame(tmp_path):
+    """A decoder cannot notice all damage, for H.264 has no checksum; what it notices costs the frames about it."""
+    path = tmp_path / "a.mp4"
+    write_video(path, [moved(*motion(number))[0] for number in range(60)], g=12)
+    whole, content = everything(path), path.read_bytes()
+    kept = smeared = 0
+    for seed in range(8):
+        data, rng = bytearray(content), np.random.default_rng(seed)
+        begin = data.index(b"mdat") + 4000
+        for place in rng.integers(begin, begin + (len(data) - begin) * 8 // 10, 2):
+            data[place : place + 16] = rng.integers(0, 256, 16, dtype=np.uint8).tobytes()
+        path.write_bytes(data)
+        for image, truth in zip(open_frames(path).at(np.arange(60) / 25), whole, strict=True):
+            if image is not None:
+                kept += 1
+                smeared += np.abs(image.astype(int) - truth).mean() > 2
+    assert kept > 8 * 60 * 0.3
+    assert smeared < 0.05 * kept
