@@ -25,7 +25,11 @@ class Cnn1dOptions(Params):
 
 @register("cnn1d")
 class Cnn1d(Encoder):
-    """Channels in units of their deviation, three strided convolutions, averages over equal parts of the time."""
+    """Three strided convolutions of normalised channels; a token is means and deviations over its part of the time.
+
+    The means and deviations of the channels themselves are read beside those of the last layer: few subjects are
+    enough to learn from them.
+    """
 
     Options = Cnn1dOptions
     scale: Scale
@@ -40,12 +44,20 @@ class Cnn1d(Encoder):
             conv = nn.Conv1d(inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False)
             layers += [conv, nn.BatchNorm1d(outside), nn.ReLU()]
         self.body = nn.Sequential(*layers)
-        self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(widths[-1], dim))
+        self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(2 * (widths[-1] + shape[0]), dim))
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         noise = torch.randn(batch.shape, generator=generator).to(batch.device)
         return batch + self.noise * self.scale.deviation * noise
 
     def forward(self, batch: Tensor) -> Tensor:
-        time = average_parts(self.body(self.scale(batch)), self.tokens)
-        return self.embed(time.transpose(1, 2))
+        channels = self.scale(batch)
+        moments = [_moments(values, self.tokens) for values in (self.body(channels), channels)]
+        return self.embed(torch.cat(moments, dim=1).transpose(1, 2))
+
+
+def _moments(values: Tensor, parts: int) -> Tensor:
+    """Return mean and deviation over equal parts of the time: (B, channels, time) -> (B, 2 * channels, parts)."""
+    mean = average_parts(values, parts)
+    variance = average_parts(values.square(), parts) - mean.square()
+    return torch.cat([mean, variance.clamp(min=1e-6).sqrt()], dim=1)
