@@ -14,7 +14,8 @@ TEMPLATE = np.array(
 TEMPLATE_SIZE = 112
 MAX_OUTSIDE = 0.25  # largest share of a crop outside the frame: about where one eye leaves it
 MAX_MISFIT = 0.1  # root mean square distance of landmarks to the template, in sides of a crop; usual is 0.02
-GRID = 16  # points along each side at which a crop is tested to lie in the frame
+SIDE = (np.arange(12) + 0.5) * TEMPLATE_SIZE / 12
+POINTS = np.stack(np.meshgrid(SIDE, SIDE), axis=-1).reshape(-1, 2)  # where a crop is tested to lie in the frame
 
 
 def is_believable(landmarks: np.ndarray, width: int, height: int) -> bool:
@@ -31,9 +32,7 @@ def is_believable(landmarks: np.ndarray, width: int, height: int) -> bool:
     misfit = landmarks @ matrix[:, :2].T + matrix[:, 2] - TEMPLATE
     if np.sqrt((misfit**2).sum(axis=1).mean()) > MAX_MISFIT * TEMPLATE_SIZE:
         return False
-    side = (np.arange(GRID) + 0.5) * TEMPLATE_SIZE / GRID
-    points = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    places = (points - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    places = (POINTS - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     inside = ((places >= 0) & (places < [width, height])).all(axis=1)
     return float(1 - inside.mean()) <= MAX_OUTSIDE
 

@@ -163,24 +163,25 @@ class SoundTrack:
             raise DataError(f"{path}: the file holds no sound")
         self._stream = streams.audio[0]
         first = streams.video[0] if streams.video else self._stream
-        self._zero = float((first.start_time or 0) * first.time_base)
+        self._base = float(self._stream.time_base or 1)
+        self._zero = float((first.start_time or 0) * (first.time_base or 1))
         self.rate = self._stream.rate
         self.seconds = self._end() - self._zero
 
     def _end(self) -> float:
         if self._stream.duration:
-            return float(((self._stream.start_time or 0) + self._stream.duration) * self._stream.time_base)
+            return ((self._stream.start_time or 0) + self._stream.duration) * self._base
         return (self._container.duration or 0) / 1e6
 
     def read(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
-        """Samples from ``start`` to ``stop`` seconds, mono, and which of them the track has; both (n,)."""
+        """Return the samples from ``start`` to ``stop`` seconds, mono, and which of them the track has; both (n,)."""
         import av
 
         count = round((stop - start) * self.rate)
         sound, there = np.zeros(count, np.float32), np.zeros(count, bool)
         mono = av.AudioResampler(format="fltp", layout="mono", rate=self.rate)
         for frame in self._frames_from(start) if start < self.seconds else ():
-            first = round((frame.time - self._zero - start) * self.rate)
+            first = round(((frame.time or 0.0) - self._zero - start) * self.rate)
             if first >= count:
                 break
             samples = np.concatenate([part.to_ndarray()[0] for part in mono.resample(frame)])
@@ -191,11 +192,11 @@ class SoundTrack:
         return sound, there
 
     def _frames_from(self, start: float) -> Iterator[av.AudioFrame]:
-        """Decoded frames from some time before ``start`` on; not every file can be entered in the middle."""
+        """Yield decoded frames from some time before ``start`` on; not every file can be entered in the middle."""
         entry = max(0.0, start + self._zero - MARGIN)
         frames = self._decode(entry)
         first = next(frames, None)
-        if entry > 0 and (first is None or first.time - self._zero > start):
+        if entry > 0 and (first is None or (first.time or 0.0) - self._zero > start):
             yield from self._decode(0.0)
         elif first is not None:
             yield first
@@ -204,7 +205,7 @@ class SoundTrack:
     def _decode(self, entry: float) -> Iterator[av.AudioFrame]:
         import av
 
-        self._container.seek(int(entry / self._stream.time_base), stream=self._stream)
+        self._container.seek(int(entry / self._base), stream=self._stream)
         packets = self._container.demux(self._stream)
         while True:
             try:

@@ -57,7 +57,7 @@ class Face:
 
 
 def overlap(one: Face, other: Face) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
     shared = float(np.prod(np.maximum(sides, 0)))
     return shared / max(one.size**2 + other.size**2 - shared, 1e-9)
@@ -87,14 +87,14 @@ class FaceFinder:
         self._window = CenterFace(in_shape=(WINDOW_PIXELS, WINDOW_PIXELS), backend="opencv")
 
     def everywhere(self, frame: np.ndarray, zoom: int = 1) -> list[Face]:
-        """All faces in a frame (height, width, 3), RGB, searched at ``zoom`` times the usual size."""
+        """Return all faces in a frame (height, width, 3), RGB, searched at ``zoom`` times the usual size."""
         height, width = frame.shape[:2]
         scale = zoom * self.pixels / max(height, width)
         self._whole.in_shape = (round(width * scale), round(height * scale))
         return _faces(self._whole, frame, np.zeros(2))
 
     def near(self, frame: np.ndarray, last: Face) -> Face | None:
-        """The face that overlaps most with where it was last, within a window about that place."""
+        """Return the face that overlaps most with where it was last, within a window about that place."""
         side = max(int(WINDOW * last.size), 16)
         corner = np.round(last.centre - side / 2).astype(int)
         begin, end = np.maximum(corner, 0), np.minimum(corner + side, frame.shape[1::-1])
@@ -130,7 +130,7 @@ class FaceFinder:
                 frame, before = present[number], view
                 view = thumbnail(frame)
                 lost += float(np.abs(view - before).mean()) > CUT  # after a cut the place alone tells nothing
-                face = self._next(frame, last, lost, zoom)
+                face = subject if number == start else self._next(frame, last, lost, zoom)
                 if face and not is_believable(face.landmarks, *frame.shape[1::-1]):
                     self.cut_off += 1
                     face = None
@@ -155,7 +155,7 @@ class FaceFinder:
 
 def thumbnail(frame: np.ndarray) -> np.ndarray:
     """Return a frame made very small (16, 16, 3), by which a cut shows."""
-    step = max(1, min(frame.shape[:2]) // 64)
+    step = max(1, min(frame.shape[:2]) // 32)
     return cv2.resize(frame[::step, ::step], (16, 16), interpolation=cv2.INTER_AREA).astype(float)
 
 
@@ -182,7 +182,7 @@ def differs(one: np.ndarray, other: np.ndarray, limits: tuple[float, float]) -> 
 
 
 def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:
-    """Who the subject is: the face with the largest area, summed over the searched frames in which it stays.
+    """Return who the subject is: the face with the largest area, summed over the searched frames in which it stays.
 
     Parameters
     ----------
@@ -205,7 +205,7 @@ def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:
 
 
 def _spread(numbers: list[int]) -> list[int]:
-    """A few of the numbers, in the middle of equal parts."""
+    """Return a few of the numbers, in the middle of equal parts."""
     count = min(SEARCHES, len(numbers))
     return [numbers[(2 * part + 1) * len(numbers) // (2 * count)] for part in range(count)]
 

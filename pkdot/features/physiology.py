@@ -124,7 +124,9 @@ class Physiology(Feature):
             if options.max_clipped is None
             else [options.max_clipped] * 2
         )
-        self.limits = Limits(options.max_missing, options.max_flat, *clipped, rests=options.signal == "eda")
+        self.limits = Limits(
+            options.max_missing, options.max_flat, clipped[0], clipped[1], rests=options.signal == "eda"
+        )
         low, high = options.plausible or self.kind.plausible
         self.plausible = low * options.unit, high * options.unit
         self.steps = round((options.window[1] - options.window[0]) * self.rate)
