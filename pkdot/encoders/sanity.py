@@ -151,7 +151,10 @@ def _means_in_time(task: Task, rows: np.ndarray) -> np.ndarray:
 
 
 def sanity(features: Features, task: Task, tokens: int, rows: dict[str, np.ndarray], seed: int) -> dict[str, dict]:
-    """Return the scores of simple models on plain features of the samples that an encoder is trained on."""
+    """Return the scores of simple models on plain features of the samples that an encoder is trained on.
+
+    For real targets, ``logistic_regression`` is a ridge regression.
+    """
     tables = {part: described(features, own, tokens, task.regression) for part, own in rows.items() if len(own)}
     models = {"logistic_regression": linear_model(task), "extra_trees": forest(task, seed)}
     return {name: scores_of(model, task, tables, rows) for name, model in models.items()}

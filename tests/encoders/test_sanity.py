@@ -54,3 +54,14 @@ def test_simple_models_learn_what_is_plain(tmp_path, model):
     label = {part: task.target(own).numpy() for part, own in rows.items()}
     tables = {part: np.stack([own, rng.normal(size=len(own))], axis=1) for part, own in label.items()}
     assert scores_of(model(task), task, tables, rows) == {"test": 1, "validation": 1}
+
+
+@pytest.mark.parametrize("model", [linear_model, lambda task: forest(task, 0)])
+def test_values_in_time_are_scored_by_token(tmp_path, model):
+    world = World(tmp_path, kind="regression", tokens=2)
+    task = Task(world.task, Samples.load(world.manifest))
+    rows = {part: world.rows(part) for part in ("train", "validation", "test")}
+    tables = {part: np.nan_to_num(task.target(own).numpy()) for part, own in rows.items()}
+    scores = scores_of(model(task), task, tables, rows)
+    assert scores.keys() == {"validation", "test"}
+    assert all(-1 <= score <= 1 for score in scores.values())
