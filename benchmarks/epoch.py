@@ -59,7 +59,9 @@ def student_epoch(method: str) -> float:
     cls, options = MethodChoice(name=method).load()
     fusion = FusionChoice(name="gated_cross_attention")
     widths = dict.fromkeys(("face", "eda", "ecg", "emg"), DIM)
-    context = Context(task, DIM, 3 * DIM, DIM, fusion, [256, 128, 256], CLIPS, widths)
+    head = torch.nn.Linear(DIM, task.outputs).requires_grad_(False)
+    heads = dict.fromkeys(("teacher", *widths), head)
+    context = Context(task, DIM, 3 * DIM, DIM, fusion, [256, 128, 256], CLIPS, widths, head, heads)
     distiller = cls(context, cls.candidates(options, 1)[0])
     network = distiller.student()
     seen, target = torch.randn(CLIPS, 1, DIM), torch.from_numpy(task.targets)
@@ -67,9 +69,9 @@ def student_epoch(method: str) -> float:
 
     def step(rows, generator):
         index = torch.from_numpy(rows)
-        said = network(seen[index]).known(target[index], index)
+        said = network(seen[index]).with_target(target[index], index)
         taught = Outputs(teacher.logits[index], teacher.features[index], teacher.privileged[index], seen[index, 0])
-        return distiller(said, taught.known(target[index], index))
+        return distiller(said, taught.with_target(target[index], index))
 
     def score():
         logits = network(seen[:80]).logits

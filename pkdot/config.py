@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 from pkdot.config_files import merge
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.base import register as datasets
-from pkdot.distillation.base import MethodChoice
+from pkdot.distillation.base import MethodChoice, Start
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
@@ -89,6 +89,10 @@ class TeacherSection(Params):
     )
     dim: int = Field(64, ge=2, le=65536, description="width of the fused features")
     training: TrainingParams = Field(TrainingParams(), description="how the teachers are trained")
+    ensemble: bool = Field(
+        True,
+        description="students imitate the mean prediction of the teachers of all seeds, and features of their own",
+    )
 
 
 class TNetSection(TNetParams):
@@ -103,6 +107,10 @@ class StudentsSection(Params):
     methods: list[MethodChoice] = Field(description="methods with their options, or the word all")
     candidates: int = Field(
         4, ge=1, le=6, description="option sets that each method may choose from on validation subjects"
+    )
+    start: Start = Field(
+        "encoder_head",
+        description="where students begin: at the predictions of the frozen encoders' own heads, or at random",
     )
     training: TrainingParams = Field(TrainingParams(), description="how the students are trained")
 
@@ -131,6 +139,7 @@ class Variant(Params):
     tnet: Literal["trained", "random", "off"] | None = Field(None, description="the state of T-Net, where it differs")
     fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
+    start: Start | None = Field(None, description="where the student begins, where it differs")
 
 
 class Experiment(Params):

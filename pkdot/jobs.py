@@ -136,6 +136,8 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
         fusion=variant.fusion or e.teacher.fusion,
         dim=e.teacher.dim,
         tnet=tnet,
+        start=variant.start or e.students.start,
+        ensemble=e.teacher.ensemble,
         training=training,
         task=e.task,
         fold=fold,

@@ -24,7 +24,7 @@ from pkdot.config import Experiment
 from pkdot.data import Samples
 from pkdot.datasets.ingest import ingest
 from pkdot.files import read_json
-from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, SPLITS
+from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, SPLITS, WEIGHTS
 from pkdot.shards import samples_of_shard
 from pkdot.splits import make_splits
 
@@ -247,11 +247,20 @@ class _Probe:
         return _extrapolated(train, _intervals(params.training)), _size(self.scratch / f"{method}_1")
 
     def random_embeddings(self) -> list[Path]:
-        """Write embeddings of all samples, one file a modality, and return their paths."""
+        """Write embeddings of all samples and a head, for each modality, and return the paths of the embeddings."""
+        from safetensors.numpy import save_file
+
+        from pkdot.tasks import Task
+
         section, rng = self.experiment.embedding, np.random.default_rng(0)
         paths = [self.scratch / "encoders" / name / EMBEDDINGS for name in self.experiment.modalities]
+        outputs = Task(self.experiment.task, self.samples).outputs
+        head = {"head.weight": (outputs, section.dim), "head.bias": (outputs,)}
+        scale = {"standard.mean": (section.dim,), "standard.deviation": (section.dim,)}
         for path in paths:
             path.parent.mkdir(parents=True)
+            weights = {name: np.ones(shape, dtype=np.float32) for name, shape in (head | scale).items()}
+            save_file(weights, path.with_name(WEIGHTS))
             values = rng.normal(size=(len(self.samples), section.tokens, section.dim))
             np.save(path, values.astype(np.float32), allow_pickle=False)
         return paths

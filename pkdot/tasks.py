@@ -6,6 +6,7 @@ is a sample; a task over sequences keeps them, so that one row is a token with a
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -91,6 +92,14 @@ class Task:
         values, truth = (x.reshape(-1, len(self.names)) for x in (logits, target))
         losses = [_loss_of(self.params.loss, values[:, i], truth[:, i]) for i in range(len(self.names))]
         return sum(losses) / len(losses)
+
+    def average(self, logits: list[Tensor]) -> Tensor:
+        """Return the logits of several networks together: of their mean probabilities, or the mean of their values."""
+        import torch
+
+        if self.regression:
+            return torch.stack(logits).mean(dim=0)
+        return torch.stack([one.log_softmax(dim=-1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
 
     def score(self, logits: Tensor, target: Tensor) -> float:
         """Return the number that choices are made by, higher is better: balanced accuracy, -MAE, or mean CCC."""

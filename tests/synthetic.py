@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import yaml
+from safetensors.numpy import save_file
 
 from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
@@ -141,6 +142,16 @@ class World:
             name: (rng.normal(size=(count, tokens, self.DIM)) + weight * signal[..., None]).astype(np.float32)
             for name, weight in (("face", 0.5), ("eda", 2.0))
         }
+        outputs = 8 if kind == "regression" else classes
+        self.heads = {
+            name: {
+                "head.weight": rng.normal(size=(outputs, self.DIM)).astype(np.float32),
+                "head.bias": rng.normal(size=outputs).astype(np.float32),
+                "standard.mean": np.zeros((1, self.DIM), dtype=np.float32),
+                "standard.deviation": np.ones((1, self.DIM), dtype=np.float32),
+            }
+            for name in self.values
+        }
         self.fold = {"train": ["s0", "s1", "s2"], "validation": ["s3"], "test": ["s4", "s5"]}
         self.write()
 
@@ -154,6 +165,7 @@ class World:
             path = self.folder / "encoders" / name / "embeddings.npy"
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, values)
+            save_file(self.heads[name], path.with_name("weights.safetensors"))
             self.embeddings.append(path)
 
     def rows(self, *parts: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from pydantic import Field
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pkdot.errors import ConfigError
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNet
-from pkdot.networks import HallucinatingStudent, Outputs, PrevalentStudent, Teacher, parameter_count
+from pkdot.networks import HallucinatingStudent, Headed, Outputs, PrevalentStudent, Teacher, parameter_count
 from pkdot.params import Params
 from pkdot.registry import Choice, Registry
 from pkdot.tasks import Task
@@ -38,9 +38,13 @@ class MethodChoice(Choice):
     family = register
 
 
+Start = Literal["encoder_head", "random"]
+Network = TypeVar("Network", bound=Headed)
+
+
 @dataclass(frozen=True)
 class Context:
-    """What a method may know when its network and its extras are made.
+    """What a method may use when its network and its extras are made.
 
     Attributes
     ----------
@@ -55,6 +59,12 @@ class Context:
         Rows of the whole data set, for methods that keep a memory of them.
     modalities : dict of str to int
         Width of the features of each single-modality teacher.
+    encoder_head : nn.Linear
+        The frozen encoders' own heads, averaged, as one layer over the prevalent embeddings.
+    heads : dict of str to nn.Linear
+        The heads of the frozen teachers over their features; the joint one is called ``teacher``.
+    start : {"encoder_head", "random"}
+        Where students begin: at the predictions of the encoders' heads, or at random ones.
     """
 
     task: Task
@@ -65,19 +75,31 @@ class Context:
     hidden: list[int] | None
     rows: int
     modalities: dict[str, int]
+    encoder_head: nn.Linear
+    heads: dict[str, nn.Linear]
+    start: Start = "encoder_head"
+
+    def network(self) -> Teacher:
+        """Return the teacher's kind of network, for a student: it begins where students begin."""
+        return self._begun(Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task))
 
     def hallucinating_student(self) -> nn.Module:
-        """A student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
+        """Return a student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
         if self.hidden is None:
             return self.prevalent_student()
-        teacher = Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task)
-        return HallucinatingStudent(TNet(self.prevalent, self.privileged, self.hidden), teacher)
+        network = self.network()
+        return HallucinatingStudent(TNet(self.prevalent, self.privileged, self.hidden), network)
 
     def prevalent_student(self, dropout: float = 0.2) -> PrevalentStudent:
-        """A perceptron with about as many parameters as the other student has without its T-Net."""
+        """Return a perceptron with about as many parameters as the other student has without its T-Net."""
         goal = parameter_count(Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task))
         hidden = max(self.dim, round(goal / (self.prevalent + self.dim)))
-        return PrevalentStudent(self.prevalent, self.dim, self.task, dropout, hidden)
+        return self._begun(PrevalentStudent(self.prevalent, self.dim, self.task, dropout, hidden))
+
+    def _begun(self, network: Network) -> Network:
+        if self.start == "encoder_head":
+            network.begin_at(self.encoder_head)
+        return network
 
 
 class Options(Params):
@@ -109,40 +131,53 @@ class Distiller(nn.Module):
     name: ClassVar[str]
     needs: ClassVar[set[str]] = set()
     prevalent_only: ClassVar[bool] = False
+    options: Any  # an instance of the method's own Options
     weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
 
-    def __init__(self, context: Context, options: Options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__()
         self.context, self.options = context, options
 
     @classmethod
-    def candidates(cls, options: Options, count: int) -> list[Options]:
-        """The options to choose from on the validation subjects, at most ``count``."""
+    def candidates(cls, options: Any, count: int) -> list[Any]:
+        """Return the options to choose from on the validation subjects, at most ``count``."""
         if options.weight is not None:
             return [options]
         return [options.model_copy(update={"weight": weight}) for weight in cls.weights[:count]]
 
     def student(self) -> nn.Module:
-        """The network to train: (B, T, P) prevalent embeddings -> Outputs."""
+        """Return the network to train: (B, T, P) prevalent embeddings -> Outputs."""
         return self.context.hallucinating_student()
 
+    def solve(self, network: nn.Module, prevalent: Tensor, target: Tensor) -> None:
+        """Set weights of the student in closed form, before any step; most methods have nothing to set.
+
+        Parameters
+        ----------
+        network : nn.Module
+            What ``student`` returned.
+        prevalent : Tensor, shape (R, P)
+            Pooled prevalent embeddings of the training part.
+        target : Tensor, shape (R,) or (R, values)
+        """
+
     def forward(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """The loss of a batch in single precision, whatever the networks computed in: what training minimises."""
+        """Return the loss that training minimises, in single precision whatever the networks computed in."""
         with torch.autocast(student.logits.device.type, enabled=False):
             return self.loss(_single(student), _single(teacher))
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         task = self.context.task.loss(student.logits, student.target)
         return task + self.options.weight * self.distill(student, teacher)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """What the teacher adds: a scalar, >= 0 unless the method says otherwise."""
+        """Return what the teacher adds: a scalar, >= 0 unless the method says otherwise."""
         raise TypeError(f"{type(self).__name__} has no distill")
 
 
 def _single(said: Outputs) -> Outputs:
-    """The same with real numbers of at least 32 bits."""
+    """Return the same with real numbers of at least 32 bits."""
     tensors = {f.name: getattr(said, f.name) for f in fields(said) if f.name != "modalities"}
     tensors = {name: x.float() if x is not None and x.dtype in HALF else x for name, x in tensors.items()}
     return replace(said, **tensors, modalities={name: _single(one) for name, one in said.modalities.items()})

@@ -5,11 +5,13 @@ alike, and only about the classes that are not the target. Adapted: the teacher 
 its proxy back to it is left out, and the proxies stand on the fused features.
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.distillation.kd import kd_loss
 from pkdot.distillation.nontarget import without
 from pkdot.networks import Outputs
@@ -63,7 +65,7 @@ class C2KDOptions(Options):
 class CustomisedCrossModal(Distiller):
     Options = C2KDOptions
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.of_student, self.of_teacher = (proxy(context.dim, context.task.outputs) for _ in range(2))
 

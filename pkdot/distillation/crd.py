@@ -7,13 +7,14 @@ product; positives are not from the memory.
 """
 
 import math
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize, softplus
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.networks import Outputs
 
 
@@ -54,7 +55,7 @@ class ContrastiveDistillation(Distiller):
     Options = CRDOptions
     weights = (0.8, 0.25, 2.5, 0.08, 8.0, 0.025)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.embed = nn.ModuleList(nn.Linear(context.dim, options.width) for _ in range(2))
         self.register_buffer("memory", torch.zeros(2, context.rows, options.width))

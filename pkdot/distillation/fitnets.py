@@ -4,10 +4,12 @@ The hint is the fused feature; the regressor is linear and is trained along with
 before.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from pkdot.distillation.base import Distiller, register
+from pkdot.distillation.base import Context, Distiller, register
 from pkdot.networks import Outputs
 
 
@@ -17,7 +19,7 @@ class FitNets(Distiller):
 
     weights = (100.0, 30.0, 10.0, 3.0, 300.0, 1.0)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.regressor = nn.Linear(context.dim, context.dim)
 

@@ -4,10 +4,12 @@ Published for channels over the pixels of an image. Adapted: a channel is a colu
 batch.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from pkdot.distillation.base import Distiller, register
+from pkdot.distillation.base import Context, Distiller, register
 from pkdot.networks import Outputs
 
 
@@ -31,7 +33,7 @@ def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 class InterChannel(Distiller):
     weights = (2.5, 0.8, 8.0, 0.25, 25.0, 0.08)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.projector = nn.Sequential(nn.Linear(context.dim, context.dim, bias=False), nn.BatchNorm1d(context.dim))
 

@@ -2,18 +2,21 @@
 
 A feature of the teacher is modality-general if its permutation over the samples drives the teacher's
 predictions away from those of a network of the other modality; the teacher teaches with these features
-alone. Adapted: that network is the student; the teacher's linear head is learned from what it says; and the
+alone. Adapted: that network is the student; and the
 effect of a permutation, there sampled as an absolute difference, is here the expected squared one in closed
 form, averaged over the steps.
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn.functional import linear, mse_loss
+from torch import Tensor
+from torch.nn.functional import linear
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.distillation.kd import kd_loss
+from pkdot.layout import UPPER_BOUND
 from pkdot.networks import Outputs
 
 MOMENTUM = 0.9
@@ -47,21 +50,20 @@ class MFHOptions(Options):
     temperature: float = Field(1.0, gt=0, description="softness of the predictions")
 
 
-@register("mfh", needs={"logits", "features", "classes"})
+@register("mfh", needs={"features", "classes"})
 class ModalityFocusing(Distiller):
     Options = MFHOptions
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
-        self.head = nn.Linear(context.dim, context.task.outputs)
+        self.head = context.heads[UPPER_BOUND]
         self.register_buffer("effect", torch.zeros(context.dim))
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
-        weight, bias = self.head.weight.detach(), self.head.bias.detach()
+        weight, bias = self.head.weight, self.head.bias
         difference = linear(teacher.features, weight, bias) - student.logits.detach()
         effect = permutation_effect(teacher.features, weight, difference)
         self.effect = MOMENTUM * self.effect + (1 - MOMENTUM) * effect
         chosen = self.effect.topk(max(1, round(self.options.share * len(effect)))).indices
         focused = linear(teacher.features[:, chosen], weight[:, chosen], bias)
-        learned = mse_loss(self.head(teacher.features), teacher.logits)
-        return kd_loss(student.logits, focused, self.options.temperature) + learned
+        return kd_loss(student.logits, focused, self.options.temperature)

@@ -3,6 +3,8 @@
 A multimodal network that loses the privileged modalities of some training samples, and of all at test time.
 """
 
+from typing import Any
+
 from pydantic import Field
 
 from pkdot.distillation.base import register
@@ -28,7 +30,7 @@ class ModalityDropout(ZeroImputation):
     shares = (0.5, 0.8, 0.3, 0.9, 0.2, 0.65)
 
     @classmethod
-    def candidates(cls, options, count):
+    def candidates(cls, options: Any, count: int) -> list[Any]:
         if options.dropped is not None:
             return [options]
         return [options.model_copy(update={"dropped": share}) for share in cls.shares[:count]]

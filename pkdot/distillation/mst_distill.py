@@ -2,17 +2,19 @@
 
 A router picks, sample by sample, among the joint teacher and those of the modalities; masks on the
 teachers' features suppress what the student cannot follow. Adapted: the teachers are frozen (the paper
-first trains all together), their heads are learned from what they say, the masks are perceptrons, and the
+first trains all together), the masks are perceptrons, and the
 paper's three stages are one.
 """
+
+from typing import Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn.functional import linear, mse_loss
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.distillation.kd import kd_loss
+from pkdot.layout import UPPER_BOUND
 from pkdot.networks import Outputs
 
 
@@ -28,17 +30,17 @@ def route(logits: Tensor, shares: Tensor) -> Tensor:
 
 
 class _Specialist(nn.Module):
-    """A mask on the features of a frozen teacher, and a stand-in for its head."""
+    """A mask on the features of a frozen teacher, before its own head."""
 
-    def __init__(self, width: int, outputs: int):
+    def __init__(self, head: nn.Linear) -> None:
         super().__init__()
+        width = head.in_features
         self.mask = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width), nn.Sigmoid())
-        self.head = nn.Linear(width, outputs)
+        self.head = head
 
-    def forward(self, said: Outputs) -> tuple[Tensor, Tensor]:
-        """Logits under the mask, and how badly the head follows the teacher."""
-        masked = linear(self.mask(said.features) * said.features, self.head.weight.detach(), self.head.bias.detach())
-        return masked, mse_loss(self.head(said.features), said.logits)
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the teacher's logits from its masked features."""
+        return self.head(self.mask(features) * features)
 
 
 class MSTOptions(Options):
@@ -48,21 +50,21 @@ class MSTOptions(Options):
     balance: float = Field(1.0, ge=0, description="weight of the even use of the teachers")
 
 
-@register("mst_distill", needs={"logits", "features", "classes", "modalities"})
+@register("mst_distill", needs={"features", "classes", "modalities"})
 class MixtureOfTeachers(Distiller):
     Options = MSTOptions
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
-        outputs, widths = context.task.outputs, [context.dim, *context.modalities.values()]
-        self.specialists = nn.ModuleList(_Specialist(width, outputs) for width in widths)
-        self.router = nn.Sequential(nn.Linear(outputs, 2 * outputs), nn.Linear(2 * outputs, len(widths)))
+        outputs, names = context.task.outputs, [UPPER_BOUND, *context.modalities]
+        self.specialists = nn.ModuleList(_Specialist(context.heads[name]) for name in names)
+        self.router = nn.Sequential(nn.Linear(outputs, 2 * outputs), nn.Linear(2 * outputs, len(names)))
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         teachers = [teacher, *(teacher.modalities[name] for name in self.context.modalities)]
-        said = [specialist(one) for specialist, one in zip(self.specialists, teachers, strict=True)]
+        lessons = [specialist(one.features) for specialist, one in zip(self.specialists, teachers, strict=True)]
         soft, own = self.options.temperature, student.logits.detach()
-        fitted = sum(kd_loss(masked, own, soft) + unlike for masked, unlike in said)
+        fitted = torch.stack([kd_loss(lesson, own, soft) for lesson in lessons]).sum()
         shares = self.router(student.logits).softmax(dim=1)
-        lesson = route(torch.stack([masked.detach() for masked, _ in said], dim=1), shares)
-        return kd_loss(student.logits, lesson, soft) + self.options.balance * balance_loss(shares) + fitted
+        chosen = route(torch.stack([lesson.detach() for lesson in lessons], dim=1), shares)
+        return kd_loss(student.logits, chosen, soft) + self.options.balance * balance_loss(shares) + fitted

@@ -8,12 +8,14 @@ joint teacher stays frozen.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
-from pkdot.distillation.base import register
+from pkdot.distillation.base import Context, register
 from pkdot.distillation.pkdot import PKDOT, PKDOTOptions
 from pkdot.distillation.similarity import similarity_matrix
 from pkdot.networks import Outputs
@@ -44,7 +46,7 @@ class MultiTeacherPKDOT(PKDOT):
         (5.0, 30, 0.3),
     )
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.adapters = nn.ModuleDict(
             {name: nn.Linear(width, context.dim) for name, width in context.modalities.items()}

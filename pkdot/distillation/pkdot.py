@@ -6,7 +6,7 @@ similarities to anchors. See ``transport_loss``; the first candidate is the sett
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -54,7 +54,7 @@ class PKDOT(Distiller):
     )
 
     @classmethod
-    def candidates(cls, options, count):
+    def candidates(cls, options: Any, count: int) -> list[Any]:
         """The settings of the grid; what the options fix stays fixed, so fewer may be left."""
         fixed = {name: value for name, value in options if value is not None}
         settings = [dict(zip(("weight", "anchors", "blur"), entry, strict=True)) | fixed for entry in cls.grid]

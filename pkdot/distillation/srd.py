@@ -1,10 +1,12 @@
 """Simple recipe distillation (SRD). Miles and Mikolajczyk, AAAI 2024, arXiv 2303.11098."""
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.networks import Outputs
 
 
@@ -25,7 +27,7 @@ class SimpleRecipe(Distiller):
 
     Options = SRDOptions
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.projector = nn.Linear(context.dim, context.dim)
         self.norms = nn.ModuleList(nn.BatchNorm1d(context.dim, affine=False, eps=1e-4) for _ in range(2))

@@ -1,5 +1,7 @@
 """The baseline: the prevalent embedding, a perceptron of comparable size and the task loss. No T-Net, no teacher."""
 
+from typing import Any
+
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -22,7 +24,7 @@ class StudentOnly(Distiller):
     dropouts = (0.2, 0.5, 0.0, 0.35, 0.65, 0.1)
 
     @classmethod
-    def candidates(cls, options, count):
+    def candidates(cls, options: Any, count: int) -> list[Any]:
         if options.dropout is not None:
             return [options]
         return [options.model_copy(update={"dropout": dropout}) for dropout in cls.dropouts[:count]]

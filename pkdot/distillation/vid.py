@@ -1,12 +1,13 @@
 """Variational information distillation (VID). Ahn et al., CVPR 2019, arXiv 1904.05835."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pkdot.distillation.base import Distiller, register
+from pkdot.distillation.base import Context, Distiller, register
 from pkdot.networks import Outputs
 
 BASELINE = 1e-5  # of a variance
@@ -33,7 +34,7 @@ def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
 class VariationalInformation(Distiller):
     weights = (1.0, 10.0, 0.1, 100.0, 3.0, 30.0)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         dim = context.dim
         layers = [nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim), nn.ReLU(), nn.Linear(dim, dim)]

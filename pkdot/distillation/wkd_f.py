@@ -5,12 +5,14 @@ the batch make one Gaussian, weighted by their number; in a regression, which ha
 a single one.
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.networks import Outputs
 
 
@@ -53,7 +55,7 @@ class WassersteinFeatures(Distiller):
     Options = WKDFOptions
     weights = (0.006, 0.02, 0.06, 0.002, 0.2, 0.6)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.projector = nn.Linear(context.dim, context.dim)
 

@@ -7,12 +7,14 @@ class prototypes as alternative. The plans are blurred more than published (0.05
 few and unlike classes, costs are high, and so little would move nothing.
 """
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize, one_hot
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.distillation.nontarget import without
 from pkdot.networks import Outputs
 
@@ -57,7 +59,7 @@ class WassersteinLogits(Distiller):
     Options = WKDLOptions
     weights = (800.0, 250.0, 80.0, 25.0, 2500.0, 8.0)
 
-    def __init__(self, context, options):
+    def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
         self.register_buffer("sums", torch.zeros(context.task.outputs, context.dim))
         self.register_buffer("counts", torch.zeros(context.task.outputs, 1))

@@ -25,7 +25,7 @@ class TokenOutputs(Outputs):
 class ImputingStudent(nn.Module):
     """The teacher's kind of network with zeros for the privileged modalities."""
 
-    def __init__(self, teacher: Teacher, privileged: int):
+    def __init__(self, teacher: Teacher, privileged: int) -> None:
         super().__init__()
         self.teacher, self.privileged = teacher, privileged
 
@@ -41,10 +41,11 @@ class ZeroImputation(StudentOnly):
     dropped = 0.0  # share of training samples without their privileged modalities
 
     def student(self) -> nn.Module:
-        c = self.context
-        network = Teacher(c.prevalent, c.privileged, c.dim, c.fusion, c.task)
+        network = self.context.network()
         network.head = nn.Sequential(nn.Dropout(self.options.dropout), network.head)
-        self.network = ImputingStudent(network, c.privileged)  # the loss runs it with the privileged modalities
+        self.network = ImputingStudent(
+            network, self.context.privileged
+        )  # the loss runs it with the privileged modalities
         return self.network
 
     def loss(self, student: TokenOutputs, teacher: Outputs) -> Tensor:

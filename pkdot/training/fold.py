@@ -39,7 +39,7 @@ class Fold:
         number: int,
         task: TaskParams,
         device: torch.device,
-    ):
+    ) -> None:
         self.samples = Samples.load(manifest)
         self.task = Task(task, self.samples)
         self.device = device

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
-from pkdot.distillation.base import MethodChoice
+from pkdot.distillation.base import MethodChoice, Start
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
@@ -33,11 +33,14 @@ from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
+    from torch import Tensor, nn
 
+    from pkdot.distillation.base import Distiller
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
 
+TAUGHT = (OUTPUTS, WEIGHTS)  # what a student reads of each teacher
 DIGITS = 9  # of a score: equal means of seeds may differ behind them, and the loss should tell those apart
 
 
@@ -52,6 +55,8 @@ class StudentParams(Params):
     fusion: FusionChoice = Field(description="how the student fuses, as the teacher does")
     dim: int = Field(ge=2, description="width of the fused features")
     tnet: TNetParams = Field(description="the T-Net")
+    start: Start = Field("encoder_head", description="where students begin: at the encoders' own heads, or at random")
+    ensemble: bool = Field(True, description="students imitate the mean prediction of the teachers of all seeds")
     training: TrainingParams = Field(description="how the students are trained")
     task: TaskParams = Field(description="what is predicted")
     fold: int = Field(ge=0, description="number of the fold")
@@ -73,15 +78,18 @@ def train_students(
     from pkdot.training.loop import prepare
 
     device = prepare(params.compute)
-    inputs = [manifest, splits, *embeddings, *_teacher_files(teachers, params)]
+    encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
+    inputs = [manifest, splits, *embeddings, *(encoders[name] for name in params.prevalent)]
+    inputs += _teacher_files(teachers, params)
     with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
         fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
-        teacher = {seed: _TeacherOutputs(fold, teachers / seed_name(seed), params) for seed in params.seeds}
+        teacher = _teachers(fold, teachers, params)
+        head = _encoder_head([encoders[name] for name in params.prevalent])
         cls, options = params.method.load()
         tried = []
         for candidate in cls.candidates(options, params.candidates):
-            runs = [_Run(fold, teacher[seed], params, cls, candidate, seed) for seed in params.seeds]
+            runs = [_Run(fold, teacher[seed], head, params, cls, candidate, seed) for seed in params.seeds]
             scores = np.mean([run.train() for run in runs], axis=0)
             tried.append(((round(scores[0], DIGITS), scores[1]), candidate, runs))
         best = max(range(len(tried)), key=lambda i: (tried[i][0][0], -tried[i][0][1]))
@@ -91,7 +99,7 @@ def train_students(
                 {"options": c.plain(), "score": float(s), "loss": float(t), "kept_steps": [run.kept for run in runs]}
                 for (s, t), c, runs in tried
             ],
-            "budget": params.training.steps,
+            "budget": params.training.steps if tried[best][2][0].takes_steps else 0,
             "evaluate_every": params.training.evaluate_every,
         }
         for run in tried[best][2]:
@@ -100,16 +108,25 @@ def train_students(
 
 
 def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
-    """What a student reads of its teachers."""
+    """Return the files of the teachers that a student reads."""
     names = teachers_of((*params.prevalent, *params.privileged))
-    files = [trained(teachers, seed, name) / OUTPUTS for seed in params.seeds for name in names]
+    files = [trained(teachers, seed, name) / file for seed in params.seeds for name in names for file in TAUGHT]
     return files + [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
 
 
 class _Run:
     """One training: a candidate and a seed."""
 
-    def __init__(self, fold: Fold, teacher: _TeacherOutputs, params: StudentParams, cls: type, candidate, seed: int):
+    def __init__(
+        self,
+        fold: Fold,
+        teacher: _TeacherOutputs,
+        head: nn.Linear,
+        params: StudentParams,
+        cls: type[Distiller],
+        candidate: Any,
+        seed: int,
+    ) -> None:
         import torch
 
         from pkdot.distillation.base import Context
@@ -126,6 +143,9 @@ class _Run:
             hidden=None if params.tnet.state == "off" else params.tnet.hidden,
             rows=len(fold.samples) * fold.task.rows_per_sample(fold.tokens),
             modalities=widths,
+            encoder_head=head,
+            heads=teacher.heads,
+            start=params.start,
         )
         self.start = seed_of(seed, params.fold, 8)  # the same for all methods: equal initial weights
         torch.manual_seed(self.start)
@@ -135,6 +155,8 @@ class _Run:
         self.tnet: dict[str, dict] = {}
         self._take_tnet()
         self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
+        index = fold.index(fold.train)
+        self.distiller.solve(self.network, fold.task.pool(fold.prevalent[index]), fold.target(index))
 
     def _take_tnet(self) -> None:
         from safetensors.torch import load_file
@@ -174,21 +196,27 @@ class _Run:
             start=True,
         )
         best = best_of(self.history)
+        assert best is not None
         self.kept = best["step"]
         return best["score"], best["val_loss"]
 
-    def _step(self, rows: np.ndarray, generator):
+    @property
+    def takes_steps(self) -> bool:
+        """Whether anything of the student is trained."""
+        return any(parameter.requires_grad for parameter in self.both.parameters())
+
+    def _step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         index = self.fold.index(rows)
         target, numbers = self.fold.target(index), self.fold.numbers(index)
-        said = self.network(self.fold.prevalent[index]).known(target, numbers)
-        return self.distiller(said, self.teacher.outputs(index).known(target, numbers))
+        outputs = self.network(self.fold.prevalent[index]).with_target(target, numbers)
+        return self.distiller(outputs, self.teacher.outputs(index).with_target(target, numbers))
 
     def _score(self) -> tuple[float, float]:
         index = self.fold.index(self.fold.validation)
         logits, target = self._predict(index).logits.float(), self.fold.target(index)
         return self.fold.task.score(logits, target), float(self.fold.task.loss(logits, target))
 
-    def _predict(self, index) -> Outputs:
+    def _predict(self, index: Tensor) -> Outputs:
         return self.network(self.fold.prevalent[index])
 
     def write(self, folder: Path, choice: dict) -> None:
@@ -210,7 +238,7 @@ class _Run:
         write_json(folder / METRICS, {**choice, "parameters": parameters, **({"tnet": self.tnet} if self.tnet else {})})
 
     def _test_features(self) -> dict[str, Tensor]:
-        """Fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""
+        """Return fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""
         import torch
 
         index = self.fold.index(self.fold.test)
@@ -220,14 +248,16 @@ class _Run:
 
 
 class _TeacherOutputs:
-    """What the frozen teachers of one seed say of every sample, read from their outputs.safetensors."""
+    """The outputs of the frozen teachers of one seed for every sample, and their heads."""
 
-    def __init__(self, fold: Fold, folder: Path, params: StudentParams):
+    def __init__(self, fold: Fold, folder: Path, params: StudentParams) -> None:
         self.fold = fold
         self.tnet = folder / TNET / WEIGHTS
-        self.joint = self._read(folder / UPPER_BOUND)
         names = (*params.prevalent, *params.privileged)
+        self.joint = self._read(folder / UPPER_BOUND)
         self.modalities = {name: self._read(folder / teacher_of(name)) for name in names}
+        self.heads = {UPPER_BOUND: _head(folder / UPPER_BOUND)}
+        self.heads |= {name: _head(folder / teacher_of(name)) for name in names}
 
     def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
         from safetensors.torch import load_file
@@ -235,16 +265,50 @@ class _TeacherOutputs:
         held = load_file(folder / OUTPUTS, device=str(self.fold.device))
         return held["features"], held["logits"]
 
-    def outputs(self, index) -> Outputs:
-        """Outputs of the joint teacher on a batch, with those of the teachers of single modalities."""
+    def outputs(self, index: Tensor) -> Outputs:
+        """Return the outputs of the joint teacher on a batch, with those of the teachers of single modalities."""
         from pkdot.networks import Outputs
 
-        def of(pair):
-            features, logits = (x[index].flatten(0, 1) for x in pair)
-            return Outputs(logits, features)
+        def of(features: Tensor, logits: Tensor) -> Outputs:
+            return Outputs(logits[index].flatten(0, 1), features[index].flatten(0, 1))
 
-        said = of(self.joint)
-        said.privileged = self.fold.task.pool(self.fold.privileged[index])
-        said.prevalent = self.fold.task.pool(self.fold.prevalent[index])
-        said.modalities = {name: of(pair) for name, pair in self.modalities.items()}
-        return said
+        joint = of(*self.joint)
+        joint.privileged = self.fold.task.pool(self.fold.privileged[index])
+        joint.prevalent = self.fold.task.pool(self.fold.prevalent[index])
+        joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
+        return joint
+
+
+def _teachers(fold: Fold, folder: Path, params: StudentParams) -> dict[int, _TeacherOutputs]:
+    """Return the teachers of each seed; the predictions of the joint one may be those of all seeds together.
+
+    Features are never averaged: those of two seeds have no axis in common.
+    """
+    teachers = {seed: _TeacherOutputs(fold, folder / seed_name(seed), params) for seed in params.seeds}
+    if params.ensemble:
+        together = fold.task.average([teacher.joint[1] for teacher in teachers.values()])
+        for teacher in teachers.values():
+            teacher.joint = teacher.joint[0], together
+    return teachers
+
+
+def _head(folder: Path) -> nn.Linear:
+    """Return the head of a frozen teacher."""
+    from safetensors.torch import load_file
+
+    from pkdot.networks import linear
+
+    weights = load_file(folder / WEIGHTS)
+    return linear(weights["head.weight"], weights["head.bias"])
+
+
+def _encoder_head(weights: list[Path]) -> nn.Linear:
+    """Return the mean of the heads of the prevalent encoders, as one layer over their embeddings side by side."""
+    import torch
+
+    from pkdot.networks import linear
+    from pkdot.training.encoder import head_of
+
+    heads = [head_of(path) for path in weights]
+    weight = torch.cat([weight for weight, _ in heads], dim=1) / len(heads)
+    return linear(weight, torch.stack([bias for _, bias in heads]).mean(dim=0))

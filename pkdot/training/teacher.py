@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +33,14 @@ from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
     from torch import Tensor, nn
 
+    from pkdot.networks import Headed
     from pkdot.training.fold import Fold
+
+
+TEMPERATURES = tuple(round(1.05**power, 4) for power in range(-30, 61))  # 0.23 to 18.7
 
 
 class TeacherParams(Params):
@@ -86,26 +93,33 @@ class _Trained:
     predictions: pd.DataFrame | None = None
 
 
-def _train(fold: Fold, params: TeacherParams, seed: int):
+def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, _Trained]]:
     from pkdot.networks import PrevalentStudent, Teacher
 
     widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
-    inputs = {
+    networks: dict[str, tuple[tuple[Tensor, ...], Callable[[], Headed]]] = {
         UPPER_BOUND: (
             (fold.prevalent, fold.privileged),
-            Teacher,
-            (*widths, params.dim, params.fusion, fold.task),
+            lambda: Teacher(*widths, params.dim, params.fusion, fold.task),
         )
     }
     for name, values in fold.modalities.items():
-        inputs[teacher_of(name)] = ((values,), PrevalentStudent, (values.shape[-1], params.dim, fold.task))
-    for purpose, (name, (tensors, cls, arguments)) in enumerate(inputs.items()):
-        yield name, _train_classifier(fold, params, seed, purpose, tensors, lambda c=cls, a=arguments: c(*a))
+        width = values.shape[-1]
+        networks[teacher_of(name)] = ((values,), partial(PrevalentStudent, width, params.dim, fold.task))
+    for purpose, (name, (tensors, build)) in enumerate(networks.items()):
+        yield name, _train_classifier(fold, params, seed, purpose, tensors, build)
     yield TNET, _train_tnet(fold, params, seed)
 
 
-def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int, tensors, build) -> _Trained:
-    """Train a network on tensors of embeddings and write down what it says of every sample."""
+def _train_classifier(
+    fold: Fold,
+    params: TeacherParams,
+    seed: int,
+    purpose: int,
+    tensors: tuple[Tensor, ...],
+    build: Callable[[], Headed],
+) -> _Trained:
+    """Train a network on tensors of embeddings, calibrate it, and compute its outputs for every sample."""
     import torch
 
     from pkdot.training.loop import fit, seed_of
@@ -115,21 +129,22 @@ def _train_classifier(fold: Fold, params: TeacherParams, seed: int, purpose: int
     torch.manual_seed(start)
     network = build().to(fold.device)
 
-    def step(rows, generator):
+    def step(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         index = fold.index(rows)
         return fold.task.loss(network(*(x[index] for x in tensors)).logits.float(), fold.target(index))
 
-    def score():
+    def score() -> tuple[float, float]:
         return _score(fold, network, tensors, fold.validation)
 
     history = fit(network, step, score, fold.train, params.training, start, fold.device)
     network.eval()
     with torch.no_grad():
-        said = network(*tensors)
+        _calibrate(fold, network, tensors)
+        whole = network(*tensors)
         by_sample = (len(fold.samples), -1)
         outputs = {
-            "features": said.features.float().unflatten(0, by_sample),
-            "logits": said.logits.float().unflatten(0, by_sample),
+            "features": whole.features.float().unflatten(0, by_sample),
+            "logits": whole.logits.float().unflatten(0, by_sample),
         }
         metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
     table = prediction_table(
@@ -150,15 +165,15 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
     torch.manual_seed(start)
     tnet = TNet(fold.prevalent.shape[-1], fold.privileged.shape[-1], params.tnet.hidden).to(fold.device)
 
-    def step(rows, generator):
+    def step(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         index = fold.index(rows)
         return mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
 
-    def quality(rows):
+    def quality(rows: np.ndarray) -> dict[str, float | None]:
         index = fold.index(rows[fold.complete[rows]])
         return recovery(tnet(fold.prevalent[index]).float(), fold.privileged[index])
 
-    def score():
+    def score() -> tuple[float, float]:
         index = fold.index(fold.validation)
         loss = mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
         explained = quality(fold.validation)["explained_variance"]
@@ -173,12 +188,23 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
     return _Trained(tnet, history, outputs, metrics)
 
 
+def _calibrate(fold: Fold, network: Headed, tensors: tuple[Tensor, ...]) -> None:
+    """Divide the head by the temperature with the lowest validation loss; a regression has none."""
+    if fold.task.regression:
+        return
+    index = fold.index(fold.validation)
+    logits, target = network(*(x[index] for x in tensors)).logits.float(), fold.target(index)
+    best = min(TEMPERATURES, key=lambda temperature: float(fold.task.loss(logits / temperature, target)))
+    for parameter in network.head.parameters():
+        parameter.div_(best)
+
+
 def _choosing(fold: Fold) -> dict[str, np.ndarray]:
-    """The parts that a choice may look at."""
+    """Return the parts that a choice may look at."""
     return {"train": fold.train, "validation": fold.validation}
 
 
-def _score(fold: Fold, network, tensors, rows) -> tuple[float, float]:
+def _score(fold: Fold, network: Headed, tensors: tuple[Tensor, ...], rows: np.ndarray) -> tuple[float, float]:
     index = fold.index(rows)
     logits = network(*(x[index] for x in tensors)).logits.float()
     target = fold.target(index)

@@ -11,6 +11,7 @@ from worlds import BATCH, DIM, SPARE, TOKENS, make_run, make_world, train
 
 import pkdot.distillation
 from pkdot.distillation.base import register
+from pkdot.distillation.rkd import drawn_rows, rkd_angle_loss, rkd_distance_loss
 from pkdot.distillation.transport import transport_loss
 from pkdot.networks import Outputs
 
@@ -177,3 +178,30 @@ def test_the_method_of_the_documentation_works(tmp_path, monkeypatch):
     monkeypatch.setattr(register, "module", lambda name: f"pkdot.distillation.{name}")
     losses = train(*make_run("centred_cosine", make_world("four classes")), make_world("four classes"), 25)
     assert losses[-1] < losses[0]
+
+
+def test_the_angles_of_a_large_batch_are_those_of_a_random_part_of_it():
+    assert drawn_rows(5, 8).tolist() == [0, 1, 2, 3, 4]
+    torch.manual_seed(0)
+    drawn = [drawn_rows(512, 128) for _ in range(2)]
+    assert all(len(set(rows.tolist())) == 128 for rows in drawn)
+    assert not torch.equal(*drawn)
+    world = make_world("four classes")
+    student, teacher = torch.randn(9, 4), torch.randn(9, 4)
+    whole, part = (make_run("rkd", world, weight=1.0, rows=rows)[0] for rows in (9, 3))
+    outputs = [Outputs(torch.zeros(9, 4), features) for features in (student, teacher)]
+    full = rkd_distance_loss(student, teacher) + 2 * rkd_angle_loss(student, teacher)
+    assert_close(whole.distill(*outputs), full)
+    assert part.distill(*outputs) != full
+
+
+def test_methods_teach_with_the_true_heads_of_the_teachers():
+    """With masks that let everything through, MST-Distill's lessons are what the teachers predict."""
+    world = make_world("four classes")
+    distiller, _ = make_run("mst_distill", world)
+    teachers = [world.teacher, *world.teacher.modalities.values()]
+    for specialist, teacher in zip(distiller.specialists, teachers, strict=True):
+        specialist.mask[-2].bias.data.fill_(50.0)
+        assert_close(specialist(teacher.features), teacher.logits)
+    mfh, _ = make_run("mfh", world)
+    assert mfh.head is world.context.heads["teacher"]

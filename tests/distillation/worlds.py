@@ -47,7 +47,7 @@ class World:
     teacher: Outputs
 
     def said(self, network):
-        return network(self.prevalent).known(self.target, self.rows)
+        return network(self.prevalent).with_target(self.target, self.rows)
 
 
 def make_world(kind, tokens=TOKENS):
@@ -57,6 +57,12 @@ def make_world(kind, tokens=TOKENS):
     prevalent, privileged = torch.randn(BATCH, tokens, PREVALENT), torch.randn(BATCH, tokens, PRIVILEGED)
     modalities = {"face": (prevalent, PREVALENT), "emg": (privileged, PRIVILEGED)}
     per = task.rows_per_sample(tokens)
+    with torch.no_grad():
+        joint = Teacher(PREVALENT, PRIVILEGED, DIM, fusion, task).eval()
+        singles = {name: PrevalentStudent(width, DIM, task).eval() for name, (_, width) in modalities.items()}
+    heads = {name: network.head for name, network in {"teacher": joint, **singles}.items()}
+    for head in heads.values():
+        head.requires_grad_(False)
     context = Context(
         task=task,
         prevalent=PREVALENT,
@@ -66,15 +72,16 @@ def make_world(kind, tokens=TOKENS):
         hidden=[7],
         rows=(BATCH + SPARE) * per,
         modalities=dict.fromkeys(modalities, DIM),
+        encoder_head=nn.Linear(PREVALENT, task.outputs).requires_grad_(False),
+        heads=heads,
     )
     index = np.arange(BATCH)[::-1].copy()
     target = task.target(index)
     rows = (torch.from_numpy(index)[:, None] * per + torch.arange(per)).flatten()
     with torch.no_grad():
-        cls = Teacher(PREVALENT, PRIVILEGED, DIM, fusion, task).eval()
-        teacher = cls(prevalent, privileged).known(target, rows)
-        for name, (x, width) in modalities.items():
-            teacher.modalities[name] = PrevalentStudent(width, DIM, task).eval()(x)
+        teacher = joint(prevalent, privileged).with_target(target, rows)
+        for name, (x, _) in modalities.items():
+            teacher.modalities[name] = singles[name](x)
     return World(context, prevalent, privileged, target, rows, teacher)
 
 

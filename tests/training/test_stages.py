@@ -282,3 +282,83 @@ def test_samples_know_their_rows(tmp_path):
     np.testing.assert_array_equal(samples.rows(["s5", "s1"], "subject"), [*range(6, 12), *range(30, 36)])
     np.testing.assert_array_equal(samples.rows(["c07", "c01"], "sample"), [1, 7])
     assert samples.classes == ["k0", "k1"]
+
+
+def scores_at_start(out, method):
+    return [pd.read_csv(out / "students" / f"seed_{seed}" / method / "history.csv").iloc[0]["score"] for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_students_begin_where_the_head_of_the_encoder_is(tmp_path, kind):
+    """What they are kept at can only be better on validation subjects; a random start is an option."""
+    world = World(tmp_path, **KINDS[kind])
+    out = run(world, "encoder_head")
+    for method in ("student_only", "tnet_only", "pkdot", "zero_imputation"):
+        params = world.student_params(method)
+        train_students(world.manifest, world.splits, world.embeddings, out / "teachers", out / "students", params)
+        assert scores_at_start(out, method) == scores_at_start(out, "encoder_head")
+    chosen = [json.loads((out / "students" / f"{name}.json").read_text()) for name in ("pkdot", "encoder_head")]
+    best, start = (max(candidate["score"] for candidate in choice["candidates"]) for choice in chosen)
+    assert best >= start
+    assert chosen[1]["candidates"][0]["kept_steps"] == [0, 0]
+    random = world.student_params("student_only", start="random", label="random")
+    train_students(world.manifest, world.splits, world.embeddings, out / "teachers", out / "students", random)
+    losses = [
+        pd.read_csv(out / "students" / "seed_0" / name / "history.csv")["val_loss"][0] for name in ("random", "pkdot")
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_the_head_of_the_encoder_predicts_as_the_encoder_did(tmp_path):
+    world = World(tmp_path)
+    head = world.heads["face"]
+    head["standard.mean"] += 0.3
+    head["standard.deviation"] *= 2
+    world.write()
+    out = run(world, "encoder_head")
+    table = pd.read_parquet(out / "students" / "seed_0" / "encoder_head" / "predictions.parquet")
+    raw = world.values["face"][world.rows("test")].mean(axis=1) * 2 + 0.3
+    logits = raw @ head["head.weight"].T + head["head.bias"]
+    expected = 1 / (1 + np.exp(logits[:, 0] - logits[:, 1]))
+    np.testing.assert_allclose(table["score_1"], expected, rtol=1e-4)
+
+
+def test_the_linear_probe_is_the_model_of_scikit_learn(tmp_path):
+    from sklearn.linear_model import LogisticRegression
+
+    world = World(tmp_path, classes=3)
+    out = run(world, {"name": "linear_probe", "strength": 2.0})
+    table = pd.read_parquet(out / "students" / "seed_1" / "linear_probe" / "predictions.parquet")
+    x, rows = world.values["face"][:, 0].astype(float), world.rows("train")
+    model = LogisticRegression(C=0.5, max_iter=1000).fit(x[rows], world.table["level"].iloc[rows])
+    expected = model.predict_proba(x[world.rows("test")])
+    np.testing.assert_allclose(table.filter(like="score_").to_numpy(), expected, atol=1e-3)
+
+
+def test_teachers_are_calibrated_and_their_heads_explain_their_predictions(tmp_path):
+    from sklearn.metrics import log_loss
+
+    world = World(tmp_path)
+    out = tmp_path / "out"
+    params = world.teacher_params(training={"steps": 120, "batch_size": 8, "learning_rate": 0.01})
+    train_teachers(world.manifest, world.splits, world.embeddings, out, params)
+    folder = out / "seed_0" / "teacher"
+    held, weights = load_file(folder / "outputs.safetensors"), load_file(folder / "weights.safetensors")
+    logits = held["features"] @ weights["head.weight"].T + weights["head.bias"]
+    np.testing.assert_allclose(held["logits"], logits, atol=1e-5)
+    rows = world.rows("validation")
+    target = world.table["level"].iloc[rows].str[1:].astype(int)
+
+    def loss(temperature):
+        odds = (logits[rows, 0, 1] - logits[rows, 0, 0]) / temperature
+        return log_loss(target, 1 / (1 + np.exp(-odds.astype(float))))
+
+    assert loss(1.0) <= min(loss(1.06), loss(0.94)) + 2e-3
+
+
+def test_students_imitate_the_teachers_of_all_seeds_together(tmp_path):
+    world = World(tmp_path)
+    out = run(world, "kd")
+    alone = run(world, "kd", ensemble=False)
+    first, second = (load_file(path / "students" / "seed_0" / "kd" / "weights.safetensors") for path in (out, alone))
+    assert any(not np.array_equal(first[name], second[name]) for name in first)

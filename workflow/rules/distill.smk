@@ -8,6 +8,7 @@ rule students:
         about=rules.ingest.output.about,
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
+        encoders=by_modality(rules.encoder.output.weights),
         teachers=rules.teachers.output.marker,
     output:
         marker=FILES.choice("{fold}", "{method}"),

@@ -16,13 +16,13 @@ MANY = 0.25  # share of the students
 
 def content(results: Results) -> dict[str, Any]:
     """Return the kept steps of the chosen candidate of every method, over folds and seeds."""
-    rows = [_row(results, method) for method in results.methods]
+    rows = [_row(results, name) for name, folds in results.choices.items() if any(fold["budget"] for fold in folds)]
     total = {key: sum(row[key] for row in rows) for key in ("first", "last", "students")}
     return {
         "rows": rows,
         "total": total,
-        "budgets": sorted({fold["budget"] for folds in results.choices.values() for fold in folds}),
-        "figure": _figure(np.concatenate([row["steps"] for row in rows])),
+        "budgets": sorted({fold["budget"] for folds in results.choices.values() for fold in folds} - {0}),
+        "figure": _figure(np.concatenate([[], *(row["steps"] for row in rows)])),
         "warnings": kept_warnings(**total),
     }
 
