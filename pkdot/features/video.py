@@ -178,15 +178,15 @@ class Video(Frames):
                 if frame.is_corrupt:
                     damaged.add(self._group(stamp))
                 if stamp in wanted:
-                    image = frame.to_ndarray(format="rgb24", **self._square(frame.width))
+                    image = frame.to_ndarray(format="rgb24", width=self._width(frame.width))
                     images[stamp] = np.rot90(image, frame.rotation // 90) if frame.rotation else image
                 if stamp is not None and stamp >= last:
                     return self._undamaged(images, damaged)
         return self._undamaged(images, damaged)
 
-    def _square(self, width: int) -> dict[str, int]:
-        """Return the width at which pixels are square, where they are not: scaling takes time, also by 1."""
-        return {} if self._aspect == 1 else {"width": round(width * self._aspect)}
+    def _width(self, width: int) -> int | None:
+        """Return the width at which pixels are square; None where they are, for scaling takes time, also by 1."""
+        return None if self._aspect == 1 else round(width * self._aspect)
 
     def _group(self, stamp: int | None) -> int:
         """Return the number of the last key frame that is not after a frame."""
