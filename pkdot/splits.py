@@ -19,7 +19,7 @@ from pkdot.provenance import job
 FOLDS = 5  # where the configuration says nothing
 LEAVE_ONE_OUT = "leave_one_subject_out"
 Part = list[str]  # ids of subjects, or of samples
-Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "clips_as_released"]
+Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "leave_clips_out"]
 
 
 class SplitParams(Params):
@@ -28,7 +28,7 @@ class SplitParams(Params):
     scheme: Scheme = Field(
         "leave_subjects_out",
         description="leave_subjects_out (k folds), leave_one_subject_out (as many folds as subjects), given "
-        "(test_subjects), official (the owners' split), or clips_as_released (folds over clips, which leak subjects: "
+        "(test_subjects), official (the owners' split), or leave_clips_out (folds over clips, which leak subjects: "
         "for comparison only)",
     )
     folds: int | None = Field(
@@ -80,7 +80,7 @@ class SplitParams(Params):
 def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
     """Write ``splits.json``: the train, validation and test parts of every fold.
 
-    ``unit`` says what the lists hold: ids of subjects, or of samples for ``clips_as_released``.
+    ``unit`` says what the lists hold: ids of subjects, or of samples for ``leave_clips_out``.
 
     Raises
     ------
@@ -88,7 +88,7 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
         Too few subjects for the folds, unknown test subjects, or a class that no training part holds.
     """
     samples = Samples.load(manifest)
-    by_clip = params.scheme == "clips_as_released"
+    by_clip = params.scheme == "leave_clips_out"
     units = _units(samples, by_clip)
     rng = np.random.default_rng(params.seed)
     folds = []

@@ -180,7 +180,7 @@ def test_owners_parts_that_cannot_serve_are_refused():
 
 def test_the_released_scheme_deals_clips_and_says_so():
     table = manifest_of([1] * 5, samples=10)
-    made = split(table, scheme="clips_as_released", folds=5)
+    made = split(table, scheme="leave_clips_out", folds=5)
     assert made["unit"] == "sample"
     tested = [clip for fold in made["folds"] for clip in fold["test"]]
     assert sorted(tested) == sorted(table["sample_id"])

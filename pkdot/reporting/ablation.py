@@ -20,7 +20,7 @@ from pkdot.reporting.formatting import percent
 if TYPE_CHECKING:
     from pkdot.config import Experiment
 
-LEAKING = "clips_as_released"
+LEAKING = "leave_clips_out"
 EVALUATION = "pkdot.evaluation."
 # Keys that say which job it is, or how work is shared out, and not what is done.
 _NO_OPTIONS = ("fold", "shard", "shards", "label", "modality", "compute")

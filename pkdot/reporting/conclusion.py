@@ -105,7 +105,7 @@ def warnings_of_the_test(summary: dict, scheme: str) -> list[str]:
     """
     smallest = smallest_p(summary["rows"][0]["n_subjects"], len(contrasts_of(summary)))
     found = []
-    if scheme == "clips_as_released":
+    if scheme == "leave_clips_out":
         found.append(
             "The folds are over clips, so the same people are in training and in test, and the test part made "
             "the choices: these numbers are too good and stand for no new person."

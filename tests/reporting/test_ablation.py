@@ -22,7 +22,7 @@ def leaky(copy):
     e = tree.tiny(copy)
     students = e.students.plain() | {"methods": ["student_only", {"name": "kd", "weight": 1}], "candidates": 1}
     students["training"] |= {"batch_size": 4}
-    splits = {"scheme": "clips_as_released", "folds": 2}
+    splits = {"scheme": "leave_clips_out", "folds": 2}
     other = tree.tiny(copy, splits=splits, students=students)
     tree.run("leaky", other)
     return {"tiny": e, "leaky": other}
@@ -45,7 +45,7 @@ def test_protocols_are_described_by_what_was_done():
     assert "A rise is against tiny. It comes of all that the protocols differ in" in text
     assert "In leaky clips of one person lie on both sides" in text
     for option, tiny, other in (
-        ("splits: scheme", "leave_subjects_out", "clips_as_released"),
+        ("splits: scheme", "leave_subjects_out", "leave_clips_out"),
         ("student: training.batch_size", "8", "4"),
         ("student: candidates", "2", "1"),
         ("student of kd: method.weight", "not set", "1"),
@@ -84,7 +84,7 @@ def test_a_protocol_that_does_not_leak_is_not_called_leaking():
 def test_the_report_of_clips_does_not_speak_of_unseen_subjects(leaky):
     text = tree.report("leaky", leaky["leaky"]).read_text(encoding="utf-8")
     assert "test subjects play no part in it" not in text
-    assert "of the test part itself, as the scheme clips as released has it" in text
+    assert "of the test part itself, as the scheme leave clips out has it" in text
     own = Path("results/tiny/report.html").read_text(encoding="utf-8")
     assert "test subjects play no part in it" in own
     assert "of the test part itself" not in own

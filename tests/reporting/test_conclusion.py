@@ -173,7 +173,7 @@ def test_warnings_are_given_where_they_are_due():
         entry["n_subjects"] = 5
     assert warnings_of_the_test(summary((0.04, 0.01)), "leave_subjects_out") == []
     assert "no difference, however large" in warnings_of_the_test(few, "leave_subjects_out")[0]
-    assert "the same people" in warnings_of_the_test(summary((0.04, 0.01)), "clips_as_released")[0]
+    assert "the same people" in warnings_of_the_test(summary((0.04, 0.01)), "leave_clips_out")[0]
 
 
 @pytest.mark.parametrize(
