@@ -26,13 +26,13 @@ bench: $(READY)
 # The environment: made again when the list of packages or their locked versions change.
 $(READY): pyproject.toml requirements.lock
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[simulate,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock --editable '.[all]'
 	touch $@
 
 # Exact versions of all that pyproject.toml asks for, resolved anew in an environment of its own.
 lock:
 	rm -rf .lock-env && $(PYTHON) -m venv .lock-env
-	.lock-env/bin/python -m pip install --quiet --disable-pip-version-check '.[simulate,test]'
+	.lock-env/bin/python -m pip install --quiet --disable-pip-version-check '.[all]'
 	.lock-env/bin/python -m pip freeze --exclude pkdot --exclude-editable | grep -v ' @ ' > requirements.lock
 	rm -rf .lock-env
 
