@@ -68,9 +68,7 @@ class Audio(Feature):
         return 1, self.options.bands, self.options.steps
 
     def extract(self, source: Source) -> Extracted:
-        if self._last is None or self._last.path != source.path:
-            self._last = SoundTrack(source.path)
-        track = self._last
+        track = self._track(source.path)
         start = 0.0 if source.start is None else source.start
         stop = track.seconds if source.stop is None else source.stop
         lead = MARGIN - 0.5 * self.options.hop / self.options.rate  # puts a spectrum into the middle of its hop
@@ -91,6 +89,15 @@ class Audio(Feature):
         known = ~(missing | loud)
         note = f"{where}: of {len(known)} columns {missing.sum()} have no sound and {loud.sum()} are clipped"
         return Extracted(array, known, note if known.mean() < NOTED else "")
+
+    def seconds(self, source: Source) -> float:
+        return self._track(source.path).seconds
+
+    def _track(self, path: Path) -> SoundTrack:
+        """Return a file's sound; samples that follow one another are often parts of one long video."""
+        if self._last is None or self._last.path != path:
+            self._last = SoundTrack(path)
+        return self._last
 
     def _spectrogram(self, sound: np.ndarray, rate: int, borders: np.ndarray) -> np.ndarray:
         """Mel power between the borders (seconds), shape (bands, steps)."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
+from pkdot.errors import DataError
 from pkdot.params import Params
 from pkdot.registry import Choice, Registry
 
@@ -56,6 +58,30 @@ class Extracted:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class FaceClip(Extracted):
+    """The crops of one person's face, and where they come from.
+
+    Attributes
+    ----------
+    times : ndarray, shape (frames,)
+        Seconds of the crops in the video.
+    boxes : ndarray, shape (frames, 4)
+        Left, top, right, bottom of the face in pixels of the picture; NaN where it is not seen.
+    """
+
+    times: np.ndarray = field(default_factory=lambda: np.empty(0))
+    boxes: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
+
+
+class TooFewFaces(DataError):
+    """Too few frames show the face; ``share`` of them do."""
+
+    def __init__(self, message: str, share: float) -> None:
+        super().__init__(message)
+        self.share = share
+
+
 class Feature(ABC):
     """Turns the raw file of a sample into an array; one instance serves a whole shard."""
 
@@ -84,3 +110,32 @@ class Feature(ABC):
         DataError
             The sample cannot be used; the message is the reason that the ledger gives.
         """
+
+    def along(self, sources: Iterable[Source]) -> Iterator[Extracted | DataError]:
+        """Extract many spans of one recording, each as ``extract`` does; one that cannot be used gives the reason.
+
+        Parameters
+        ----------
+        sources : iterable of Source
+            Spans of one file; none starts before an earlier one.
+        """
+        for source in sources:
+            try:
+                yield self.extract(source)
+            except DataError as problem:
+                yield problem
+
+    def seconds(self, source: Source) -> float:
+        """Return how long the whole recording is that a source lies in.
+
+        Raises
+        ------
+        DataError
+            It cannot be read.
+        """
+        raise DataError(f"{source.path}: the feature '{self.name}' does not tell how long a recording is")
+
+    @property
+    def span(self) -> float | None:
+        """Seconds from the start of a sample to the end of what is read of it; None: the whole of the sample."""
+        return None

@@ -56,6 +56,25 @@ class Face:
         return (self.box[:2] + self.box[2:]) / 2
 
 
+@dataclass
+class Walk:
+    """One person's face, followed through the frames of a sample.
+
+    Attributes
+    ----------
+    faces : list of Face or None
+        One for each frame; None where it is not found.
+    strangers : int
+        Frames in which another person was where this one should be.
+    cut_off : int
+        Frames in which much of the face lay outside, or its landmarks did not lie as a face's do.
+    """
+
+    faces: list[Face | None]
+    strangers: int = 0
+    cut_off: int = 0
+
+
 def overlap(one: Face, other: Face) -> float:
     """Return the intersection over union of two boxes, 0 to 1."""
     sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
@@ -70,19 +89,11 @@ class FaceFinder:
     ----------
     pixels : int
         Length of a frame's longer side where all of it is searched: a face must then have some 8 pixels.
-
-    Attributes
-    ----------
-    strangers : int
-        Frames of the last sample in which another person was where the subject should be.
-    cut_off : int
-        Frames of the last sample in which much of the face lay outside, or its landmarks did not lie as a face's do.
     """
 
     def __init__(self, pixels: int) -> None:
         cv2.setNumThreads(1)  # jobs run side by side, one a core
         self.pixels = pixels
-        self.strangers = self.cut_off = 0
         self._whole = CenterFace(backend="opencv")
         self._window = CenterFace(in_shape=(WINDOW_PIXELS, WINDOW_PIXELS), backend="opencv")
 
@@ -107,39 +118,48 @@ class FaceFinder:
         best = max(faces, key=lambda face: overlap(face, last), default=None)
         return best if best and overlap(best, last) > SAME else None
 
-    def follow(self, frames: list[np.ndarray | None]) -> list[Face | None]:
-        """Return the subject's face in every frame; None where it is not found.
+    def follow(self, frames: list[np.ndarray | None]) -> Walk:
+        """Follow the subject's face through frames.
 
-        The subject is who is large and there most of the time. The walk goes both ways from its largest face.
+        The subject is who is large and there most of the time.
         """
-        self.strangers = self.cut_off = 0
+        searched, zoom = self.search(frames)
+        start, subject = choose(searched)
+        return self.walk(frames, start, subject, zoom) if subject else Walk([None] * len(frames))
+
+    def search(self, frames: list[np.ndarray | None]) -> tuple[dict[int, list[Face]], int]:
+        """Return the faces of a few frames, or of more and closer looks until there is one; and how close it was."""
         present = {number: frame for number, frame in enumerate(frames) if frame is not None}
-        found: list[Face | None] = [None] * len(frames)
+        searched: dict[int, list[Face]] = {}
         for zoom, numbers in ((1, _spread([*present])), (CLOSER, _spread([*present])), (1, [*present])):
-            start, subject = choose({number: self.everywhere(present[number], zoom) for number in numbers})
-            if subject:
+            searched = {number: self.everywhere(present[number], zoom) for number in numbers}
+            if any(searched.values()):
                 break
-        else:
-            return found
-        subject = self.near(present[start], subject) or subject
+        return searched, zoom
+
+    def walk(self, frames: list[np.ndarray | None], start: int, person: Face, zoom: int) -> Walk:
+        """Follow a person both ways from the frame in which the face was found, by a search as close as ``zoom``."""
+        walked = Walk([None] * len(frames))
+        present = {number: frame for number, frame in enumerate(frames) if frame is not None}
+        person = self.near(present[start], person) or person
         onward = [number for number in present if number >= start]
         backward = [number for number in reversed(present) if number < start]
         for numbers in (onward, backward):
-            last, looks, view, lost = subject, look(present[start], subject), thumbnail(present[start]), 0
+            last, looks, view, lost = person, look(present[start], person), thumbnail(present[start]), 0
             for number in numbers:
                 frame, before = present[number], view
                 view = thumbnail(frame)
                 lost += float(np.abs(view - before).mean()) > CUT  # after a cut the place alone tells nothing
-                face = subject if number == start else self._next(frame, last, lost, zoom)
+                face = person if number == start else self._next(frame, last, lost, zoom)
                 if face and not is_believable(face.landmarks, *frame.shape[1::-1]):
-                    self.cut_off += 1
+                    walked.cut_off += 1
                     face = None
                 elif face and differs(seen := look(frame, face), looks, LIKENESS if lost else CHANGE):
-                    self.strangers += 1
+                    walked.strangers += 1
                     face = None
-                found[number] = face
+                walked.faces[number] = face
                 last, looks, lost = (face, seen, 0) if face else (last, looks, lost + 1)
-        return found
+        return walked
 
     def _next(self, frame: np.ndarray, last: Face, lost: int, zoom: int) -> Face | None:
         """Return the face where the subject was last, or else one of its size within its reach since then."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import chain, tee
+from typing import TYPE_CHECKING
+
 import numpy as np
 from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
 from pkdot.features.alignment import align
-from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.features.base import Extracted, FaceClip, Feature, Source, TooFewFaces, register
 from pkdot.features.video import Crops, Frames, open_frames
 from pkdot.params import Params
+
+if TYPE_CHECKING:
+    from pkdot.features.detector import Walk
 
 STRIDE = 4  # every fourth row and column tells whether a picture changes
 CHANGED = 6  # of 255; a larger difference is more than what coding adds to a still picture
@@ -60,32 +67,101 @@ class Faces(Feature):
     def extract(self, source: Source) -> Extracted:
         video = self._open(source)
         times = self._times(source, video)
-        frames = video.at(times)
-        strangers = cut_off = 0
-        crops: list[np.ndarray | None]
-        if isinstance(video, Crops):
+        return self._clip(source, video.at(times), times, isinstance(video, Crops))
+
+    def along(self, sources: Iterable[Source], video: Frames | None = None) -> Iterator[Extracted | DataError]:
+        """Extract many spans of one video, which is decoded once; ``video`` where it is open already."""
+        for source, frames, times, ready in self._spans(sources, video):
+            try:
+                yield self._clip(source, frames, times, ready)
+            except DataError as problem:
+                yield problem
+
+    def everyone(
+        self, sources: Iterable[Source], video: Frames | None = None
+    ) -> Iterator[dict[int, Extracted | DataError]]:
+        """Extract many spans as ``along`` does, of all people in the picture: number of a person -> the clip.
+
+        A person keeps the number from span to span. Where there is nobody, the number 0 has the reason.
+        """
+        from pkdot.features.people import People
+
+        people = People(self._finder)
+        for source, frames, times, ready in self._spans(sources, video):
+            found = {} if ready else people.among(frames, times)
+            if not found:
+                try:
+                    yield {0: self._clip(source, frames, times, ready)}
+                except DataError as problem:
+                    yield {0: problem}
+                continue
+            clips: dict[int, Extracted | DataError] = {}
+            for number, walk in found.items():
+                try:
+                    clips[number] = self._cropped(source, frames, times, walk)
+                except DataError as problem:
+                    clips[number] = problem
+            yield clips
+
+    def seconds(self, source: Source) -> float:
+        return self._open(source).seconds
+
+    @property
+    def span(self) -> float | None:
+        return self.options.window[1] if self.options.window else None
+
+    def _spans(
+        self, sources: Iterable[Source], video: Frames | None
+    ) -> Iterator[tuple[Source, list[np.ndarray | None], np.ndarray, bool]]:
+        """Yield each span with its frames, their times, and whether they are ready crops."""
+        asked, answered = tee(sources)
+        first = next(asked, None)
+        if first is None:
+            return
+        frames_of = video or self._open(first)
+        spans = (self._times(source, frames_of) for source in chain([first], asked))
+        for source, frames in zip(answered, frames_of.along(spans), strict=False):
+            yield source, frames, self._times(source, frames_of), isinstance(frames_of, Crops)
+
+    def _clip(self, source: Source, frames: list[np.ndarray | None], times: np.ndarray, ready: bool) -> Extracted:
+        """Return the crops of the subject; frames that are ready crops are only brought to size."""
+        if ready:
             crops = [None if frame is None else _resized(frame, self.options.size) for frame in frames]
-        else:
-            frames = [frame if frame is None else half(frame, source.side) for frame in frames]
-            faces = self._finder.follow(frames)
-            strangers, cut_off = self._finder.strangers, self._finder.cut_off
-            crops = [
-                align(frame, face.landmarks, self.options.size) if frame is not None and face is not None else None
-                for frame, face in zip(frames, faces, strict=True)
-            ]
-            if any(crop is not None for crop in crops) and len(frames) > 1 and is_still(frames):
-                raise DataError(f"{source.path}: the picture never changes, so that it is no clip but a still")
+            return self._filled(source, frames, times, crops, "")
+        frames = [frame if frame is None else half(frame, source.side) for frame in frames]
+        return self._cropped(source, frames, times, self._finder.follow(frames))
+
+    def _cropped(self, source: Source, frames: list[np.ndarray | None], times: np.ndarray, walk: Walk) -> FaceClip:
+        """Return the crops of a person whose face was followed."""
+        crops = [
+            align(frame, face.landmarks, self.options.size) if frame is not None and face is not None else None
+            for frame, face in zip(frames, walk.faces, strict=True)
+        ]
+        if any(crop is not None for crop in crops) and len(frames) > 1 and is_still(frames):
+            raise DataError(f"{source.path}: the picture never changes, so that it is no clip but a still")
+        why = f", {walk.strangers} with another person in the subject's place" if walk.strangers else ""
+        why += f", {walk.cut_off} with a face that is cut off at the edge" if walk.cut_off else ""
+        got = self._filled(source, frames, times, crops, why)
+        boxes = np.array([np.full(4, np.nan) if face is None else face.box for face in walk.faces])
+        return FaceClip(got.array, got.mask, got.note, times, boxes)
+
+    def _filled(
+        self,
+        source: Source,
+        frames: list[np.ndarray | None],
+        times: np.ndarray,
+        crops: list[np.ndarray | None],
+        why: str,
+    ) -> Extracted:
+        """Return crops of which missing ones are filled in; too few of them are refused."""
         found = np.array([crop is not None for crop in crops])
         if found.all():
             return Extracted(fill(crops, times))
         seen = sum(frame is not None for frame in frames)
-        what = f"{source.path}: of {len(frames)} frames {seen} decoded, {found.sum()} with the subject's face"
-        if strangers:
-            what += f", {strangers} with another person in the subject's place"
-        if cut_off:
-            what += f", {cut_off} with a face that is cut off at the edge"
+        what = f"{source.path}: of {len(frames)} frames {seen} decoded, {found.sum()} with the subject's face{why}"
         if found.mean() < self.options.min_coverage:
-            raise DataError(f"{what}; at least {self.options.min_coverage:.0%} must have it")
+            problem = f"{what}; at least {self.options.min_coverage:.0%} must have it"
+            raise TooFewFaces(problem, float(found.mean()))
         return Extracted(fill(crops, times), found, f"{what}; the others are blends of their neighbours")
 
     def _open(self, source: Source) -> Frames:

@@ -116,6 +116,7 @@ class Physiology(Feature):
 
     def __init__(self, options: PhysiologyOptions) -> None:
         super().__init__(options)
+        self._last: tuple[Path, tuple[np.ndarray, np.ndarray, list[str]]] | None = None
         self.kind = KINDS[options.signal]
         self.column = options.column or self.kind.column
         self.rate = options.rate or self.kind.rate
@@ -147,13 +148,13 @@ class Physiology(Feature):
         where = f"{source.path}, column {self.column}"
         start = (source.start or 0.0) + self.options.window[0]
         stop = start + self.options.window[1] - self.options.window[0]
-        time, values, notes = read_signal(source.path, self.column)
+        time, values, notes = self._read(source.path)
         rate = self._sampling_rate(time, where)
         inside = (time > (source.start or 0.0) - MOMENT) & (time < (source.stop or np.inf) - MOMENT)
         time, values = time[inside], values[inside]
         self._covers(time, start, stop, where)
         values, note = without_outliers(values, self.plausible, where)
-        notes.append(note)
+        notes = [*notes, note]
         judge(time, values, self.limits, where)
         self._is_in_its_unit(values, where)
         grid, values, missing = on_grid(time, values, rate)
@@ -167,6 +168,20 @@ class Physiology(Feature):
             mask = before[begins] == before[ends]
             notes.append(f"{where}: {missing.mean():.1%} of the values were missing and are filled in")
         return Extracted(array.astype(np.float32), mask, "; ".join(note for note in notes if note))
+
+    def seconds(self, source: Source) -> float:
+        time, _, _ = self._read(source.path)
+        return float(time[-1]) if len(time) else 0.0
+
+    @property
+    def span(self) -> float | None:
+        return self.options.window[1]
+
+    def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Return a file's signal; samples that follow one another are often parts of one long recording."""
+        if self._last is None or self._last[0] != path:
+            self._last = path, read_signal(path, self.column)
+        return self._last[1]
 
     def _formed(self, channels: list[np.ndarray], rate: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the array, and the output sample at which each of its steps begins and ends, both (steps,)."""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pkdot.errors import DataError
-
-if TYPE_CHECKING:
-    import av
+from pkdot.features.decoding import Decoding, packets_of
 
 MICROSECONDS = 1e6  # in a second: the unit of a container's duration
 CUT_OFF = 1.0  # seconds by which a file must be shorter than it declares to count as cut off
@@ -44,13 +41,29 @@ class Frames(ABC):
 
     def at(self, times: np.ndarray) -> list[np.ndarray | None]:
         """Return the frame nearest to each time; None where the video has none within 3/4 of a frame's duration."""
+        (frames,) = self.along([times])
+        return frames
+
+    def along(self, spans: Iterable[np.ndarray]) -> Iterator[list[np.ndarray | None]]:
+        """Yield the frames of many spans, each as ``at`` returns them, in memory that does not grow with their number.
+
+        Parameters
+        ----------
+        spans : iterable of ndarray
+            Increasing times of each span; no span starts before an earlier one.
+        """
+        for numbers in map(self.nearest, spans):
+            wanted = sorted({number for number in numbers if number is not None})
+            frames = dict(zip(wanted, self.read(wanted), strict=True))
+            yield [None if number is None else frames[number] for number in numbers]
+
+    def nearest(self, times: np.ndarray) -> list[int | None]:
+        """Return the number of the frame nearest to each time; None where there is none within 3/4 of a duration."""
         after = np.clip(np.searchsorted(self.times, times), 1, max(1, len(self.times) - 1))
         nearer = np.abs(times - self.times[after - 1]) <= np.abs(times - self.times[after % len(self.times)])
         numbers = np.where(nearer, after - 1, after % len(self.times))
         here = np.abs(self.times[numbers] - times) * self.rate <= NEAR
-        found = iter(self.read(sorted(set(numbers[here].tolist()))))
-        frames = {number: next(found) for number in sorted(set(numbers[here].tolist()))}
-        return [frames[number] if near else None for number, near in zip(numbers.tolist(), here, strict=True)]
+        return [number if near else None for number, near in zip(numbers.tolist(), here, strict=True)]
 
 
 def open_frames(path: Path, rate: float | None = None) -> Frames:
@@ -100,11 +113,10 @@ class Video(Frames):
         self._stream = self._container.streams.video[0]
         self._stream.codec_context.thread_count = 1  # jobs run side by side, one a core
         self._counted = self._container.format.name == "avi"  # it stores no times, and frames come out in order
-        self._aspect = float(self._stream.sample_aspect_ratio or 1) or 1.0  # width of a pixel : its height
         self._list()
 
     def _list(self) -> None:
-        packets = [packet for packet in self._packets() if packet.size and not packet.is_discard]
+        packets = [packet for packet in packets_of(self._container) if packet.size and not packet.is_discard]
         if self._counted:
             self._stamps = list(range(len(packets)))
             self._keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
@@ -128,69 +140,38 @@ class Video(Frames):
             declared = (self._container.duration or 0) / MICROSECONDS
         return declared if declared > held + CUT_OFF else held
 
-    def _packets(self) -> Iterator[av.Packet]:
-        import av
-
-        packets = self._container.demux(self._stream)
-        while True:
-            try:
-                yield next(packets)
-            except (StopIteration, av.FFmpegError):  # a file that is cut off ends here
-                return
-
     def read(self, numbers: list[int]) -> list[np.ndarray | None]:
         stamps = [self._stamps[number] for number in numbers]
-        images: dict[int, np.ndarray] = {}
-        if stamps and not self._counted:
-            key = max((key for key in self._keys if key <= min(stamps)), default=None)
-            if key is not None:
-                self._container.seek(key, stream=self._stream)
-                images = self._decode(set(stamps))
-        if len(images) < len(set(stamps)):  # not every file can be entered in the middle
-            self._container.seek(0)
-            images |= self._decode(set(stamps) - images.keys())
-        return [images.get(stamp) for stamp in stamps]
+        if not stamps:
+            return []
+        decoding = self._decoded(stamps, set(stamps))
+        return [decoding.image(stamp) for stamp in stamps]
 
-    def _decode(self, wanted: set[int]) -> dict[int, np.ndarray]:
-        """Decode on from here until all wanted frames are there, or the file ends.
+    def along(self, spans: Iterable[np.ndarray]) -> Iterator[list[np.ndarray | None]]:
+        """Decode from the first span to the last and never twice; a stretch that no span needs is left out."""
+        found = [[None if n is None else self._stamps[n] for n in self.nearest(times)] for times in spans]
+        wanted = {stamp for span in found for stamp in span if stamp is not None}
+        decoding: Decoding | None = None
+        for span in found:
+            here = [stamp for stamp in span if stamp is not None]
+            if here and (decoding is None or decoding.is_short_of(min(here))):
+                decoding = self._decoded(here, wanted)
+            elif here and decoding is not None:
+                decoding.forget(min(here))
+                decoding.until(max(here))
+            yield [None if stamp is None or decoding is None else decoding.image(stamp) for stamp in span]
 
-        Where a packet is damaged, no frame counts from the key frame before it to the next one: those after it may
-        refer to what was lost, and a decoder often finds the damage some frames after it.
-        """
-        import av
-
-        images: dict[int, np.ndarray] = {}
-        damaged: set[int] = set()  # numbers of groups of frames, each from one key frame to the next
-        context, count, last, group = self._stream.codec_context, -1, max(wanted), 0
-        for number, packet in enumerate(self._packets()):
-            if not self._counted:
-                context.skip_frame = "DEFAULT" if packet.pts in wanted else "NONREF"
-            if packet.is_keyframe:
-                group = self._group(number if self._counted else packet.pts)
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                damaged.add(group)
-                continue
-            for frame in frames:
-                count += 1
-                stamp = count if self._counted else frame.pts
-                if frame.is_corrupt:
-                    damaged.add(self._group(stamp))
-                if stamp in wanted:
-                    image = frame.to_ndarray(format="rgb24", width=self._width(frame.width))
-                    images[stamp] = np.rot90(image, frame.rotation // 90) if frame.rotation else image
-                if stamp is not None and stamp >= last:
-                    return self._undamaged(images, damaged)
-        return self._undamaged(images, damaged)
-
-    def _width(self, width: int) -> int | None:
-        """Return the width at which pixels are square; None where they are, for scaling takes time, also by 1."""
-        return None if self._aspect == 1 else round(width * self._aspect)
-
-    def _group(self, stamp: int | None) -> int:
-        """Return the number of the last key frame that is not after a frame."""
-        return bisect_right(self._keys, -1 if stamp is None else stamp)
-
-    def _undamaged(self, images: dict[int, np.ndarray], damaged: set[int]) -> dict[int, np.ndarray]:
-        return {stamp: image for stamp, image in images.items() if self._group(stamp) not in damaged}
+    def _decoded(self, stamps: list[int], wanted: set[int]) -> Decoding:
+        """Decode the frames of some stamps, so that one may go on to later ones."""
+        key = bisect_right(self._keys, min(stamps)) - 1
+        entry = None if self._counted or key < 0 else self._keys[key]
+        decoding = Decoding(self._container, self._keys, wanted, self._counted, entry)
+        decoding.until(max(stamps))
+        missing = [stamp for stamp in stamps if decoding.image(stamp) is None]
+        if missing and entry is not None:  # not every file can be entered in the middle
+            found = {stamp: image for stamp in stamps if (image := decoding.image(stamp)) is not None}
+            later = {stamp for stamp in wanted if stamp >= min(stamps)}
+            decoding = Decoding(self._container, self._keys, later, self._counted, None)
+            decoding.until(max(stamps))
+            decoding.adopt(found)
+        return decoding

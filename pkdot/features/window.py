@@ -33,9 +33,7 @@ class Window(Feature):
     def extract(self, source: Source) -> Extracted:
         if source.rate is None or source.start is None or source.stop is None:
             raise DataError(f"{source.path}: the data set does not say the rate and the span of its windows")
-        recording = open_array(source.path)
-        if recording.ndim != 2 or recording.shape[1] != self.options.channels:
-            raise DataError(f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})")
+        recording = self._recording(source)
         first, last = round(source.start * source.rate), round(source.stop * source.rate)
         part = np.asarray(recording[first:last], dtype=np.float64)
         if len(part) < 2 or last > len(recording):
@@ -45,3 +43,15 @@ class Window(Feature):
             raise DataError(f"{source.path}, row {row}: a value is not a finite number")
         old, new = (np.linspace(0, 1, count) for count in (len(part), self.options.length))
         return Extracted(np.stack([np.interp(new, old, channel) for channel in part.T]).astype(np.float32))
+
+    def seconds(self, source: Source) -> float:
+        if source.rate is None:
+            raise DataError(f"{source.path}: an array does not say its rate; give it in Hz")
+        return len(self._recording(source)) / source.rate
+
+    def _recording(self, source: Source) -> np.ndarray:
+        """Open a recording (time, channels)."""
+        recording = open_array(source.path)
+        if recording.ndim != 2 or recording.shape[1] != self.options.channels:
+            raise DataError(f"{source.path}: has shape {recording.shape}, not (time, {self.options.channels})")
+        return recording

@@ -48,7 +48,7 @@ def carried(points, matrix):
 
 def test_landmarks_follow_the_face_as_it_turns_grows_and_wanders(finder, photograph):
     views = [moved(*motion(number)) for number in NUMBERS]
-    faces = finder.follow([image for image, _ in views])
+    faces = finder.follow([image for image, _ in views]).faces
     assert None not in faces
     for face, (_, matrix) in zip(faces, views, strict=True):
         truth = carried(photograph, matrix)
@@ -69,7 +69,7 @@ def test_the_small_window_is_as_accurate_as_the_whole_frame(photograph):
 
     large = FaceFinder(640)
     whole = [large.everywhere(image)[0] for image, _ in views]
-    windows = FaceFinder(160).follow([image for image, _ in views])
+    windows = FaceFinder(160).follow([image for image, _ in views]).faces
     assert spread(windows) < 1.5 * spread(whole) + 0.005
 
 
@@ -96,7 +96,7 @@ def test_the_subject_is_the_face_that_is_large_and_stays(finder):
             image, _ = moved(0, 1.2, 560, 150, 640, 480, image)
         frames.append(image)
         truth.append(carried(np.array([165, 115]), matrix))
-    for face, place in zip(finder.follow(frames), truth, strict=True):
+    for face, place in zip(finder.follow(frames).faces, truth, strict=True):
         assert np.linalg.norm(face.centre - place) < 0.5 * face.size
 
 
@@ -117,13 +117,13 @@ def test_a_bystander_never_takes_the_place_of_a_subject_who_is_hidden(finder):
     for number in range(16):
         image, _ = moved(0, 0.4, 560, 100, 640, 480)
         frames.append(image if 9 <= number < 12 else moved(0, 0.9, 200, 300, 640, 480, image)[0])
-    found = [face is not None for face in finder.follow(frames)]
+    found = [face is not None for face in finder.follow(frames).faces]
     assert found == [not 9 <= number < 12 for number in range(16)]
 
 
 def test_a_small_face_is_found_by_a_closer_look(finder):
     image, matrix = moved(0, 0.25, 800, 300, 1280, 720)
-    (face,) = finder.follow([image])
+    (face,) = finder.follow([image]).faces
     assert np.linalg.norm(face.centre - carried(np.array([165, 115]), matrix)) < 0.5 * face.size
 
 
@@ -247,7 +247,7 @@ def test_a_bystander_is_not_adopted_when_the_subject_leaves(finder):
     for number in range(16):
         image = other(0, 0.75, 330, 200, width=640, height=480)[0]  # as large as the subject, and close by
         frames.append(image if number >= 9 else moved(0, 0.8, 180, 220, 640, 480, image)[0])
-    faces = finder.follow(frames)
+    faces = finder.follow(frames).faces
     assert [face is not None for face in faces] == [number < 9 for number in range(16)]
 
 

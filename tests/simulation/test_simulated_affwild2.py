@@ -94,7 +94,7 @@ def test_faces_of_the_crops_lie_where_the_owners_have_them(root):
     for folder in sorted((root / "cropped_aligned").iterdir()):
         images = [cv2.imread(str(path))[..., ::-1] for path in sorted(folder.iterdir())[::15]]
         padded = [np.pad(image, ((56, 56), (56, 56), (0, 0)), mode="edge") for image in images]
-        faces = [face for face in finder.follow(padded) if face]
+        faces = [face for face in finder.follow(padded).faces if face]
         assert len(faces) > len(images) / 2
         eyes += [face.landmarks[:2] - 56 for face in faces]
     middle = np.mean(eyes, axis=(0, 1))
