@@ -113,6 +113,9 @@ class StudentsSection(Params):
         description="where students begin: at the predictions of the frozen encoders' own heads, or at random",
     )
     training: TrainingParams = Field(TrainingParams(), description="how the students are trained")
+    unlabelled_ratio: float = Field(
+        1.0, gt=0, description="unlabelled samples of a step for each labelled one, where there are some"
+    )
 
     @field_validator("methods", mode="before")
     @classmethod

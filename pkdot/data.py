@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,9 +38,24 @@ class Samples:
         return np.flatnonzero(self.table[f"{unit}_id"].isin(set(part)).to_numpy())
 
     @cached_property
+    def labelled(self) -> np.ndarray:
+        """Which samples have a target, shape (samples,): an empty cell, or a sequence of NaN alone, is none."""
+        found = np.zeros(len(self), dtype=bool)
+        for name in self.about["targets"]:
+            found |= np.array([_has_value(cell) for cell in self.table[name]], dtype=bool)
+        return found
+
+    @cached_property
     def classes(self) -> list[str] | None:
         """Names of the classes in order; None where the targets are real numbers."""
         return next(iter(self.about["targets"].values()))
+
+
+def _has_value(cell: Any) -> bool:
+    """Return whether a cell of a target column holds a class, a number, or a sequence with a number in it."""
+    if isinstance(cell, np.ndarray | list):
+        return any(_has_value(part) for part in cell)
+    return cell != "" and not pd.isna(cell)
 
 
 class Features:

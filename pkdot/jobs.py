@@ -139,6 +139,7 @@ def students(e: Experiment, fold: int, method: str) -> StudentParams:
         start=variant.start or e.students.start,
         ensemble=e.teacher.ensemble,
         training=training,
+        unlabelled_ratio=e.students.unlabelled_ratio,
         task=e.task,
         fold=fold,
         seeds=e.seeds,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +12,9 @@ from pydantic import Field, model_validator
 
 from pkdot.data import Samples
 from pkdot.errors import ConfigError, DataError
-from pkdot.files import write_json
+from pkdot.files import read_json, write_json
+from pkdot.labels import LabelParams, study_of_labels
 from pkdot.layout import SPLITS
-from pkdot.params import Params
 from pkdot.provenance import job
 
 FOLDS = 5  # where the configuration says nothing
@@ -22,7 +23,7 @@ Part = list[str]  # ids of subjects, or of samples
 Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "leave_clips_out"]
 
 
-class SplitParams(Params):
+class SplitParams(LabelParams):
     """Who is trained on, who makes the choices, who is tested on."""
 
     scheme: Scheme = Field(
@@ -80,7 +81,8 @@ class SplitParams(Params):
 def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
     """Write ``splits.json``: the train, validation and test parts of every fold.
 
-    ``unit`` says what the lists hold: ids of subjects, or of samples for ``leave_clips_out``.
+    ``unit`` says what the lists hold: ids of subjects, or of samples for ``leave_clips_out``. ``labels`` has an entry a
+    fold: ``hidden``, the training samples whose labels are not to be used, and ``wrong``, sample -> another class.
 
     Raises
     ------
@@ -100,15 +102,19 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
             validation = _validation(rest, params.validation_fraction, rng)
         train = [unit for unit in rest.index if unit not in set(validation)]
         folds.append({"train": sorted(train), "validation": sorted(validation), "test": sorted(test)})
-    _check(folds, samples, "sample" if by_clip else "subject", manifest)
+    unit = "sample" if by_clip else "subject"
+    _check(folds, samples, unit, manifest)
     with job(__name__, out, params, inputs=[manifest], record="splits") as scratch:
         write_json(
             scratch / SPLITS,
             {
                 "scheme": params.scheme,
                 "seed": params.seed,
-                "unit": "sample" if by_clip else "subject",
+                "unit": unit,
                 "folds": folds,
+                "labels": [
+                    study_of_labels(samples, fold["train"], unit, params, number) for number, fold in enumerate(folds)
+                ],
             },
         )
 
@@ -123,7 +129,8 @@ def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
     if "official" in table:
         units["official"] = table.groupby(unit)["official"].unique()
     if samples.classes:
-        counts = pd.crosstab(table[unit], table[next(iter(samples.about["targets"]))])
+        classes = table[next(iter(samples.about["targets"]))].where(samples.labelled, "")  # "": without a label
+        counts = pd.crosstab(table[unit], classes)
     else:
         counts = table.groupby(unit).size().to_frame("samples")
     return units.join(counts.add_prefix("n_")).sort_index()
@@ -230,6 +237,12 @@ def _check(folds: list[dict[str, Part]], samples: Samples, unit: str, manifest: 
                 raise DataError(
                     f"{manifest}: the {part} part of fold {number} is empty; use fewer folds or more subjects."
                 )
+            rows = rows[samples.labelled[rows]]
+            if not len(rows):
+                raise DataError(
+                    f"{manifest}: the {part} part of fold {number} has no sample with a label; use fewer folds, or "
+                    "label more subjects."
+                )
             wanted = set(samples.classes or ()) if part == "train" else ()
             missing = wanted and wanted - set(samples.table[target].iloc[rows])
             if missing:
@@ -237,3 +250,43 @@ def _check(folds: list[dict[str, Part]], samples: Samples, unit: str, manifest: 
                     f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "
                     "add subjects or remove the class from dataset.classes."
                 )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The rows of the manifest in one fold.
+
+    Attributes
+    ----------
+    train, validation, test : ndarray of int
+        Samples with a label that may be used.
+    unlabelled : ndarray of int
+        The training samples without one.
+    wrong : dict of int to str
+        Training rows that a study of wrong labels gives another class.
+    """
+
+    train: np.ndarray
+    unlabelled: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    wrong: dict[int, str]
+
+    @classmethod
+    def read(cls, splits: Path, number: int, samples: Samples) -> Parts:
+        """Read a fold of ``splits.json``."""
+        described = read_json(splits)
+        fold = described["folds"][number]
+        labels = described["labels"][number]
+        hidden = samples.table["sample_id"].isin(set(labels["hidden"])).to_numpy()
+        rows = {part: samples.rows(fold[part], described["unit"]) for part in ("train", "validation", "test")}
+        usable = {part: own[samples.labelled[own]] for part, own in rows.items()}
+        kept = usable["train"][~hidden[usable["train"]]]
+        row_of = {sample: row for row, sample in enumerate(samples.table["sample_id"])} if labels["wrong"] else {}
+        return cls(
+            kept,
+            np.setdiff1d(rows["train"], kept),
+            usable["validation"],
+            usable["test"],
+            {row_of[sample]: name for sample, name in labels["wrong"].items()},
+        )

@@ -2,6 +2,8 @@
 
 Every network ends in fused features (B, T, D) over T tokens. A task of classes averages the tokens, so that one row
 is a sample; a task over sequences keeps them, so that one row is a token with a value for each of its frames.
+
+A sample without a label has the class ``UNLABELLED``, or NaN for every value; no loss and no score counts it.
 """
 
 from __future__ import annotations
@@ -12,13 +14,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from pkdot.errors import ConfigError
+from pkdot.errors import ConfigError, DataError
 from pkdot.params import Params
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pkdot.data import Samples
+    from pkdot.splits import Parts
+
+
+UNLABELLED = -1  # the class of a sample that has no label
 
 
 class TaskParams(Params):
@@ -63,8 +69,25 @@ class Task:
         else:
             self.classes = samples.classes
             order = {name: number for number, name in enumerate(self.classes)}
-            self.targets = table[self.names[0]].map(order).to_numpy(dtype=np.int64)
+            numbers = table[self.names[0]].map(order)
+            unknown = samples.labelled & numbers.isna().to_numpy()
+            if unknown.any():
+                name = table[self.names[0]].to_numpy()[unknown][0]
+                raise DataError(f"the manifest has the class '{name}', which dataset.json does not list; ingest again.")
+            self.targets = numbers.fillna(UNLABELLED).to_numpy(dtype=np.int64)
             self.outputs = len(self.classes)
+
+    def use_labels_of(self, parts: Parts) -> None:
+        """Take away the labels that a fold must not use, so that no later step can; make wrong those that it wants so.
+
+        Parameters
+        ----------
+        parts : Parts
+            The rows of the fold.
+        """
+        self.targets[parts.unlabelled] = np.nan if self.regression else UNLABELLED
+        for row, name in parts.wrong.items():
+            self.targets[row] = self.classes.index(name)
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
@@ -82,13 +105,14 @@ class Task:
         return chosen.flatten(0, 1).flatten(1) if self.regression else chosen
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Training loss of a batch of rows."""
+        """Training loss of a batch of rows, over those with a label; at least one has one."""
         from torch.nn.functional import cross_entropy
 
         if self.params.loss == "cross_entropy":
-            return cross_entropy(logits, target)
+            return cross_entropy(logits, target, ignore_index=UNLABELLED)
         if self.params.loss == "ordinal":
-            return cross_entropy(logits, target) + squared_emd(logits, target)
+            there = target != UNLABELLED
+            return cross_entropy(logits[there], target[there]) + squared_emd(logits[there], target[there])
         values, truth = (x.reshape(-1, len(self.names)) for x in (logits, target))
         losses = [_loss_of(self.params.loss, values[:, i], truth[:, i]) for i in range(len(self.names))]
         return sum(losses) / len(losses)

@@ -153,13 +153,15 @@ class World:
             for name in self.values
         }
         self.fold = {"train": ["s0", "s1", "s2"], "validation": ["s3"], "test": ["s4", "s5"]}
+        self.labels: dict = {"hidden": [], "wrong": {}}
         self.write()
 
     def write(self) -> None:
         """Write the files as the fields say now."""
         self.manifest = write_manifest(self.folder, self.table, self.targets)
         self.splits = self.folder / "splits.json"
-        self.splits.write_text(json.dumps({"scheme": "given", "seed": 0, "unit": "subject", "folds": [self.fold]}))
+        described = {"scheme": "given", "seed": 0, "unit": "subject", "folds": [self.fold], "labels": [self.labels]}
+        self.splits.write_text(json.dumps(described))
         self.embeddings = []
         for name, values in self.values.items():
             path = self.folder / "encoders" / name / "embeddings.npy"

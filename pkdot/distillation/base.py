@@ -123,6 +123,8 @@ class Distiller(nn.Module):
         Keys of ``NEEDS``; the configuration refuses a method whose needs are not met.
     weights : tuple of float
         The weights to choose from, the most usual first.
+    labelled_only : bool
+        Whether training uses labelled samples alone, since the loss needs every label, or no teacher.
     prevalent_only : bool
         Whether the student never meets a teacher or a privileged modality; the strongest of these is the baseline.
     """
@@ -130,6 +132,7 @@ class Distiller(nn.Module):
     Options: ClassVar[type[Options]] = Options
     name: ClassVar[str]
     needs: ClassVar[set[str]] = set()
+    labelled_only: ClassVar[bool] = False
     prevalent_only: ClassVar[bool] = False
     options: Any  # an instance of the method's own Options
     weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
@@ -167,7 +170,7 @@ class Distiller(nn.Module):
             return self.loss(_single(student), _single(teacher))
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Return the loss of a batch."""
+        """Return the loss of a batch; rows without a label have no task loss."""
         task = self.context.task.loss(student.logits, student.target)
         return task + self.options.weight * self.distill(student, teacher)
 

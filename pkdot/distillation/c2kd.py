@@ -63,6 +63,7 @@ class C2KDOptions(Options):
 
 @register("c2kd", needs={"logits", "features", "three classes"})
 class CustomisedCrossModal(Distiller):
+    labelled_only = True
     Options = C2KDOptions
 
     def __init__(self, context: Context, options: Any) -> None:

@@ -52,6 +52,7 @@ class CRDOptions(Options):
 
 @register("crd", needs={"features"})
 class ContrastiveDistillation(Distiller):
+    labelled_only = True
     Options = CRDOptions
     weights = (0.8, 0.25, 2.5, 0.08, 8.0, 0.025)
 

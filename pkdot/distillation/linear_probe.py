@@ -16,6 +16,7 @@ class Linear(Distiller):
     """Base of the methods whose student is a linear head that takes no steps."""
 
     prevalent_only = True
+    labelled_only = True
 
     @classmethod
     def candidates(cls, options: Any, count: int) -> list[Any]:

@@ -21,6 +21,7 @@ class BaselineOptions(Options):
 class StudentOnly(Distiller):
     Options = BaselineOptions
     prevalent_only = True
+    labelled_only = True
     dropouts = (0.2, 0.5, 0.0, 0.35, 0.65, 0.1)
 
     @classmethod

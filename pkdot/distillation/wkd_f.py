@@ -52,6 +52,7 @@ class WKDFOptions(Options):
 
 @register("wkd_f", needs={"features"})
 class WassersteinFeatures(Distiller):
+    labelled_only = True
     Options = WKDFOptions
     weights = (0.006, 0.02, 0.06, 0.002, 0.2, 0.6)
 

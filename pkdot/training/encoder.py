@@ -12,10 +12,11 @@ from pkdot.data import Features, Samples, feature_files
 from pkdot.encoders.base import EncoderChoice, Scale, redundancy
 from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
-from pkdot.files import read_json, write_json
+from pkdot.files import write_json
 from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
+from pkdot.splits import Parts
 from pkdot.tasks import Task, TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -62,7 +63,7 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     inputs = [manifest, splits, *feature_files(features)]
     checkpoint = _checkpoint(out, fingerprint(__name__, params, inputs))
     with job(__name__, out, params, inputs=inputs) as scratch:
-        run = _EncoderRun(samples, arrays, read_json(splits), params)
+        run = _EncoderRun(samples, arrays, splits, params)
         history = run.train(checkpoint)
         table = np.full((len(samples), params.tokens, params.dim), np.nan, dtype=np.float32)
         table[arrays.valid] = run.standardised(np.flatnonzero(arrays.valid))
@@ -105,7 +106,7 @@ def _checkpoint(out: Path, key: str) -> Path:
 class _EncoderRun:
     """An encoder with its linear head, and the rows of one fold."""
 
-    def __init__(self, samples: Samples, arrays: Features, splits: dict, params: EncoderParams) -> None:
+    def __init__(self, samples: Samples, arrays: Features, splits: Path, params: EncoderParams) -> None:
         import torch
         from torch import nn
 
@@ -114,20 +115,23 @@ class _EncoderRun:
         self.params, self.arrays = params, arrays
         self.task = Task(params.task, samples)
         self.device = prepare(params.compute)
-        fold = splits["folds"][params.fold]
-        usable = {part: samples.rows(fold[part], splits["unit"]) for part in ("train", "validation", "test")}
+        parts = Parts.read(splits, params.fold, samples)
+        self.task.use_labels_of(parts)
+        usable = {"train": parts.train, "validation": parts.validation, "test": parts.test}
         self.rows = {part: rows[arrays.valid[rows]] for part, rows in usable.items()}
+        training = np.union1d(parts.train, parts.unlabelled)
+        self.training = training[arrays.valid[training]]  # what needs no label is fitted to all of them
         for part in ("train", "validation"):
             if not len(self.rows[part]):
                 raise DataError(
-                    f"no sample of the {part} part of fold {params.fold} has the modality '{params.modality}'; see "
-                    "ledger.csv for what was left out."
+                    f"no sample of the {part} part of fold {params.fold} has the modality '{params.modality}' and a "
+                    "label; see ledger.csv for what was left out."
                 )
         self.seed = seed_of(params.seed, params.fold)
         torch.manual_seed(self.seed)
         cls, options = params.encoder.load()
         self.encoder = cls(arrays.shape, params.dim, params.tokens, options)
-        self.encoder.fit_scale(torch.from_numpy(chunk) for chunk in chunks(arrays, self.rows["train"]))
+        self.encoder.fit_scale(torch.from_numpy(chunk) for chunk in chunks(arrays, self.training))
         self.head = nn.Linear(params.dim, self.task.outputs)
         self.standard = Scale((1, params.dim))
         self.model = nn.ModuleDict({"encoder": self.encoder, "head": self.head, "standard": self.standard})
@@ -172,7 +176,7 @@ class _EncoderRun:
         """Return embeddings of rows in units of the training part's mean and deviation."""
         import torch
 
-        self.standard.fit([torch.from_numpy(self.embed(self.rows["train"]))])
+        self.standard.fit([torch.from_numpy(self.embed(self.training))])
         with torch.no_grad():
             return self.standard.cpu()(torch.from_numpy(self.embed(rows))).numpy()
 

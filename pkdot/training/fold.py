@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
-from pkdot.files import read_json
+from pkdot.splits import Parts
 from pkdot.tasks import Task, TaskParams
 
 
@@ -26,7 +26,9 @@ class Fold:
     prevalent, privileged : Tensor, shape (samples, T, P) and (samples, T, Q)
         Embeddings of either side, modalities side by side; NaN where a sample lacks one.
     train, validation, test : ndarray of int
-        Rows of the manifest.
+        Rows of the manifest, all with a label.
+    unlabelled : ndarray of int
+        The rows of the training part without a label.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Fold:
     ) -> None:
         self.samples = Samples.load(manifest)
         self.task = Task(task, self.samples)
+        parts = Parts.read(splits, number, self.samples)
+        self.task.use_labels_of(parts)
         self.device = device
         self.modalities = {
             name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device) for name, path in embeddings.items()
@@ -49,21 +53,18 @@ class Fold:
         self.prevalent, self.privileged = (
             torch.cat([self.modalities[name] for name in names], dim=-1) for names in (prevalent, privileged)
         )
-        described = read_json(splits)
-        parts = described["folds"][number]
-        seen, full = (
-            self._complete(self.prevalent),
-            self._complete(self.prevalent) & self._complete(self.privileged),
+        seen = self._complete(self.prevalent)
+        full = seen & self._complete(self.privileged)
+        self.train, self.unlabelled, self.validation = (
+            rows[full[rows]] for rows in (parts.train, parts.unlabelled, parts.validation)
         )
-        rows = {part: self.samples.rows(parts[part], described["unit"]) for part in ("train", "validation", "test")}
-        self.train, self.validation = (rows[part][full[rows[part]]] for part in ("train", "validation"))
-        self.test = rows["test"][seen[rows["test"]]]
+        self.test = parts.test[seen[parts.test]]
         self.complete = full
         for part in ("train", "validation", "test"):
             if not len(getattr(self, part)):
                 raise DataError(
-                    f"{splits}: no sample of the {part} part of fold {number} has the modalities that it needs; see "
-                    "ledger.csv for what was left out."
+                    f"{splits}: no sample of the {part} part of fold {number} has a label and the modalities that it "
+                    "needs; see ledger.csv for what was left out."
                 )
 
     @staticmethod

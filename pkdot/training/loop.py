@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,14 @@ class TrainingParams(Params):
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay of AdamW")
 
 
+@dataclass(frozen=True)
+class Beside:
+    """Rows that are drawn beside the training rows; ``ratio`` is how many for each of those."""
+
+    rows: np.ndarray
+    ratio: float
+
+
 Step = Callable[[np.ndarray, torch.Generator], Tensor]
 Score = Callable[[], tuple[float, float]]
 
@@ -71,6 +80,7 @@ def fit(
     device: torch.device,
     checkpoint: Path | None = None,
     start: bool = False,
+    beside: Beside | None = None,
 ) -> list[dict]:
     """Train a module and leave it with its best weights on the validation part.
 
@@ -91,6 +101,8 @@ def fit(
         Where the state after each look is kept; a training that was interrupted continues from there.
     start : bool
         Look at the module before the first step too, so that training cannot end below its start.
+    beside : Beside, optional
+        Further rows, such as those without a label, of which each batch gets some after its own.
 
     Returns
     -------
@@ -110,6 +122,7 @@ def fit(
     if not history and (start or not trained):
         keeper.keep(history, _look(module, score, 0, None, 0.0))
     order = Order(rows, params.batch_size, seed)
+    other = Order(beside.rows, max(1, round(beside.ratio * order.size)), seed_of(seed, 3)) if beside else None
     while trained and optimiser.done < params.steps and not _stalled(history, params.patience):
         begin, end = optimiser.done, min(optimiser.done + params.evaluate_every, params.steps)
         torch.manual_seed(seed_of(seed, begin))
@@ -119,7 +132,8 @@ def fit(
         for number in range(begin, end):
             optimiser.zero_grad()
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                loss = step(order.batch(number), generator)
+                batch = order.batch(number)
+                loss = step(batch if other is None else np.concatenate([batch, other.batch(number)]), generator)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             rate = optimiser.rate

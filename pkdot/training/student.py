@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from pkdot.distillation.base import Distiller
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
+    from pkdot.training.loop import Beside
 
 TAUGHT = (OUTPUTS, WEIGHTS)  # what a student reads of each teacher
 DIGITS = 9  # of a score: equal means of seeds may differ behind them, and the loss should tell those apart
@@ -58,6 +59,7 @@ class StudentParams(Params):
     start: Start = Field("encoder_head", description="where students begin: at the encoders' own heads, or at random")
     ensemble: bool = Field(True, description="students imitate the mean prediction of the teachers of all seeds")
     training: TrainingParams = Field(description="how the students are trained")
+    unlabelled_ratio: float = Field(1.0, gt=0, description="unlabelled samples of a step for each labelled one")
     task: TaskParams = Field(description="what is predicted")
     fold: int = Field(ge=0, description="number of the fold")
     seeds: list[int] = Field(min_length=1, description="seeds; one student each")
@@ -101,6 +103,7 @@ def train_students(
             ],
             "budget": params.training.steps if tried[best][2][0].takes_steps else 0,
             "evaluate_every": params.training.evaluate_every,
+            "samples": tried[best][2][0].samples,
         }
         for run in tried[best][2]:
             run.write(trained(scratch, run.seed, params.label), choice)
@@ -194,11 +197,26 @@ class _Run:
             self.start,
             self.fold.device,
             start=True,
+            beside=self._beside(),
         )
         best = best_of(self.history)
         assert best is not None
         self.kept = best["step"]
         return best["score"], best["val_loss"]
+
+    def _beside(self) -> Beside | None:
+        """Return the unlabelled rows that the method learns from; None where there are none."""
+        from pkdot.training.loop import Beside
+
+        if self.distiller.labelled_only or not len(self.fold.unlabelled):
+            return None
+        return Beside(self.fold.unlabelled, self.params.unlabelled_ratio)
+
+    @property
+    def samples(self) -> dict[str, int]:
+        """Number of labelled and of unlabelled samples that the student is trained on."""
+        beside = self._beside()
+        return {"labelled": len(self.fold.train), "unlabelled": len(beside.rows) if beside else 0}
 
     @property
     def takes_steps(self) -> bool:

@@ -154,7 +154,7 @@ def _train_classifier(
 
 
 def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
-    """Train T-Net to reproduce the privileged embeddings of the training subjects."""
+    """Train T-Net to reproduce the privileged embeddings of the training subjects, which takes no labels."""
     import torch
     from torch.nn.functional import mse_loss
 
@@ -179,7 +179,8 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
         explained = quality(fold.validation)["explained_variance"]
         return np.nan if explained is None else explained, float(loss)
 
-    history = fit(tnet, step, score, fold.train, params.tnet_training, start, fold.device)
+    rows = np.union1d(fold.train, fold.unlabelled)
+    history = fit(tnet, step, score, rows, params.tnet_training, start, fold.device)
     tnet.eval()
     parts = {**_choosing(fold), "test": fold.test}
     with torch.no_grad():

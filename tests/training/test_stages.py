@@ -362,3 +362,46 @@ def test_students_imitate_the_teachers_of_all_seeds_together(tmp_path):
     alone = run(world, "kd", ensemble=False)
     first, second = (load_file(path / "students" / "seed_0" / "kd" / "weights.safetensors") for path in (out, alone))
     assert any(not np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_label_of_an_unlabelled_sample_can_reach_anything(tmp_path, kind):
+    """Labels that are hidden may be any other, or missing: every file of teachers and students is the same."""
+    written = []
+    for change in ("kept", "flipped", "missing"):
+        world = World(tmp_path / change, **KINDS[kind])
+        rows = world.rows("train")[::2]
+        world.labels["hidden"] = list(world.table["sample_id"].iloc[rows])
+        for name, classes in world.targets.items() if change != "kept" else ():
+            cells = list(world.table[name])
+            for row in rows:
+                if classes is None:
+                    cells[row] = [
+                        list((np.nan if change == "missing" else -1) * np.array(token)) for token in cells[row]
+                    ]
+                else:
+                    other = classes[(classes.index(cells[row]) + 1) % len(classes)]
+                    cells[row] = None if change == "missing" else other
+            world.table[name] = cells
+        world.write()
+        written.append(content(run(world)))
+    assert written[0] == written[1] == written[2]
+
+
+def test_unlabelled_samples_teach_and_are_counted(tmp_path):
+    whole, few = World(tmp_path / "whole"), World(tmp_path / "few")
+    few.labels["hidden"] = list(few.table["sample_id"].iloc[few.rows("train")[::2]])
+    few.write()
+    samples = [
+        json.loads((run(world, method) / "students" / f"{method}.json").read_text())["samples"]
+        for world, method in ((whole, "kd"), (few, "kd"), (few, "student_only"))
+    ]
+    assert samples == [
+        {"labelled": 18, "unlabelled": 0},
+        {"labelled": 9, "unlabelled": 9},
+        {"labelled": 9, "unlabelled": 0},
+    ]
+    few.values["eda"][few.rows("train")[::2]] += 1  # of unlabelled samples only
+    few.write()
+    first, second = content(run(few)), few.folder / "run_0"
+    assert first != content(second)
