@@ -54,7 +54,7 @@ def final_sentence(*arguments):
         ([*SPLITS, "--params", '{"params": {}}'], "m.parquet: no such file. Run the stage that writes it first."),
         (["check", "config/nothing.yaml"], "config/nothing.yaml: no such configuration."),
         (["simulate", "biovd"], "there is no preparation 'biovd'. Did you mean 'biovid'?"),
-        (["simulate", "arrays"], "there is no preparation 'arrays'. Known: affwild2, biovid, watch."),
+        (["simulate", "arrays"], "there is no preparation 'arrays'. Known: affwild2, biovid, digits, watch."),
         (["simulate", "biovid", "subjects=[1"], "'subjects=[1': the value is not valid YAML"),
         (["simulate", "biovid", "subjects=.inf"], "subjects: Input should be a finite number (it is inf)."),
         (["simulate", "biovid", "face_strength=.nan"], "face_strength: Input should be a finite number (it is nan)."),

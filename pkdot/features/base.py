@@ -28,7 +28,8 @@ class Source:
     """Where a sample's raw data lie: a file and a span in seconds (None: the whole file).
 
     ``rate`` is that of a recording in Hz, where the data set says it and the file does not. ``side`` (left |
-    right) says who is meant where two people share a picture.
+    right) says who is meant where two people share a picture. ``part`` names the array or the columns of a file that
+    holds more than the stream.
     """
 
     sample_id: str
@@ -37,6 +38,7 @@ class Source:
     stop: float | None
     rate: float | None = None
     side: str | None = None
+    part: str | None = None
 
 
 @dataclass(frozen=True)

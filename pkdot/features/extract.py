@@ -88,8 +88,8 @@ def _extract(feature: Feature, sample: Any, modality: str, ledger: Ledger) -> Ex
         return None  # ingestion has said why
     start, stop, rate = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
-        side = None if pd.isna(sample.side) else sample.side
-        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop, rate, side))
+        side, part = (None if pd.isna(value) else value for value in (sample.side, sample.part))
+        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop, rate, side, part))
         if got.array.shape != feature.shape:
             raise DataError(f"{sample.path}: the feature has shape {got.array.shape}, not {feature.shape}")
         if not np.isfinite(got.array).all():

@@ -74,7 +74,6 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
 @pytest.mark.parametrize(
     ("cells", "sentence"),
     [
-        ({"target": ""}, "the target is empty"),
         ({"rate": "fast"}, "the rate 'fast' is not a number of Hz above zero"),
         ({"rate": "0"}, "the rate '0' is not"),
         ({"rate": "-5"}, "the rate '-5' is not"),
@@ -83,7 +82,10 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"rate": "1000"}, "the recording lasts 0.1 s, less than a window of 1 s"),
         ({"motion": "signals/nothing.npy"}, "signals/nothing.npy: no such file"),
         ({"motion": "signals"}, "is not a whole .npy file"),
-        ({"motion": "recordings.csv"}, "is not a whole .npy file"),
+        ({"motion": "recordings.csv"}, "row 2: 's0a' in the column 'recording_id' is no number; mend it"),
+        ({"motion": "recordings.csv[pulse_rate]"}, "recordings.csv: has no column 'pulse_rate'; it has recording_id, "),
+        ({"motion": "signals/s1a_motion.npy[x]"}, "a .npy file has no parts; write its name alone"),
+        ({"motion": "signals/s1a_pulse.npy"}, "the file 'signals/s1a_pulse.npy' is that of two streams"),
         ({"motion": "../outside.npy"}, "the path '../outside.npy' leads out of"),
         ({"motion": "/etc/hostname"}, "the path '/etc/hostname' leads out of"),
         ({"motion": "signals/link.npy"}, "the path 'signals/link.npy' leads out of"),
