@@ -5,16 +5,21 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNet
 from pkdot.tasks import Task
 
+NONE = torch.empty(0)
+
 
 @dataclass
 class Outputs:
     """The outputs of a network for a batch of R rows (a row is a sample, or a token of a sequence).
+
+    What a network does not give is an empty tensor.
 
     Attributes
     ----------
@@ -22,9 +27,9 @@ class Outputs:
         Before any softmax; predicted values for a regression.
     features : Tensor, shape (R, D)
         Fused features, the ones that are distilled.
-    privileged : Tensor, shape (R, Q), optional
+    privileged : Tensor, shape (R, Q)
         The teacher's privileged embeddings, or the student's hallucinated ones.
-    prevalent : Tensor, shape (R, P), optional
+    prevalent : Tensor, shape (R, P)
         The prevalent embeddings, the same for teacher and student.
     target : Tensor, shape (R,) or (R, values)
         What is to be predicted.
@@ -36,10 +41,10 @@ class Outputs:
 
     logits: Tensor
     features: Tensor
-    privileged: Tensor | None = None
-    prevalent: Tensor | None = None
-    target: Tensor | None = None
-    rows: Tensor | None = None
+    privileged: Tensor = NONE
+    prevalent: Tensor = NONE
+    target: Tensor = NONE
+    rows: Tensor = NONE
     modalities: dict[str, Outputs] = field(default_factory=dict)
 
     def with_target(self, target: Tensor, rows: Tensor) -> Outputs:
@@ -116,7 +121,7 @@ class PrevalentStudent(Headed):
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
         features, pooled = self.pool(self.layers(prevalent)), self.pool(prevalent)
-        return Outputs(self.logits(features, pooled), features, None, pooled)
+        return Outputs(self.logits(features, pooled), features, prevalent=pooled)
 
 
 class LinearStudent(nn.Module):
@@ -129,7 +134,7 @@ class LinearStudent(nn.Module):
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
         pooled = self.pool(prevalent)
-        return Outputs(self.head(pooled), pooled, None, pooled)
+        return Outputs(self.head(pooled), pooled, prevalent=pooled)
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:

@@ -7,6 +7,7 @@ import json
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 
 class Params(BaseModel):
@@ -32,7 +33,7 @@ def sentences(where: object, error: ValidationError, model: type[Params]) -> str
     return "\n".join(_sentence(where, problem, model) for problem in error.errors())
 
 
-def _sentence(where: object, problem: dict, model: type[Params]) -> str:
+def _sentence(where: object, problem: ErrorDetails, model: type[Params]) -> str:
     steps = [str(step) for step in problem["loc"]]
     place = ".".join(steps)
     at = f"{where}: {place}" if place else f"{where}"

@@ -54,11 +54,14 @@ class Task:
     ----------
     outputs : int
         Numbers that a head gives for each row.
+    classes : list of str
+        Their names in order; empty in a regression.
     """
 
     def __init__(self, params: TaskParams, samples: Samples) -> None:
         self.params = params
         self.names = list(samples.about["targets"])
+        self.classes = samples.classes or []
         self.regression = params.kind == "regression"
         table = samples.table
         if self.regression:
@@ -67,7 +70,6 @@ class Task:
             self.targets = np.stack(columns, axis=-1).astype(np.float32)
             self.outputs = int(np.prod(self.targets.shape[2:]))
         else:
-            self.classes = samples.classes
             order = {name: number for number, name in enumerate(self.classes)}
             numbers = table[self.names[0]].map(order)
             unknown = samples.labelled & numbers.isna().to_numpy()
@@ -106,6 +108,7 @@ class Task:
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
         """Training loss of a batch of rows, over those with a label; at least one has one."""
+        import torch
         from torch.nn.functional import cross_entropy
 
         if self.params.loss == "cross_entropy":
@@ -115,7 +118,7 @@ class Task:
             return cross_entropy(logits[there], target[there]) + squared_emd(logits[there], target[there])
         values, truth = (x.reshape(-1, len(self.names)) for x in (logits, target))
         losses = [_loss_of(self.params.loss, values[:, i], truth[:, i]) for i in range(len(self.names))]
-        return sum(losses) / len(losses)
+        return torch.stack(losses).mean()
 
     def average(self, logits: list[Tensor]) -> Tensor:
         """Return the logits of several networks together: of their mean probabilities, or the mean of their values."""

@@ -83,7 +83,7 @@ class Context:
         """Return the teacher's kind of network, for a student: it begins where students begin."""
         return self._begun(Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task))
 
-    def hallucinating_student(self) -> nn.Module:
+    def hallucinating_student(self) -> HallucinatingStudent | PrevalentStudent:
         """Return a student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
         if self.hidden is None:
             return self.prevalent_student()
@@ -179,11 +179,11 @@ class Distiller(nn.Module):
         raise TypeError(f"{type(self).__name__} has no distill")
 
 
-def _single(said: Outputs) -> Outputs:
+def _single(outputs: Outputs) -> Outputs:
     """Return the same with real numbers of at least 32 bits."""
-    tensors = {f.name: getattr(said, f.name) for f in fields(said) if f.name != "modalities"}
-    tensors = {name: x.float() if x is not None and x.dtype in HALF else x for name, x in tensors.items()}
-    return replace(said, **tensors, modalities={name: _single(one) for name, one in said.modalities.items()})
+    tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs) if f.name != "modalities"}
+    tensors = {name: x.float() if x.dtype in HALF else x for name, x in tensors.items()}
+    return replace(outputs, **tensors, modalities={name: _single(one) for name, one in outputs.modalities.items()})
 
 
 def check_needs(method: str, needs: set[str], kind: str, classes: int | None) -> None:

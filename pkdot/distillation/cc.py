@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import mse_loss, normalize
@@ -14,7 +15,8 @@ def correlation_matrix(features: Tensor, gamma: float = 0.4, order: int = 2) -> 
     """Taylor series of the Gaussian kernel ``exp(-gamma |x - y|^2)`` of the unit rows: (B, d) -> (B, B)."""
     unit = normalize(features, dim=1)
     inner = 2 * gamma * (unit @ unit.T)
-    return math.exp(-2 * gamma) * sum(inner**power / math.factorial(power) for power in range(order + 1))
+    terms = torch.stack([inner**power / math.factorial(power) for power in range(order + 1)])
+    return math.exp(-2 * gamma) * terms.sum(dim=0)
 
 
 def cc_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int = 2) -> Tensor:

@@ -55,6 +55,9 @@ class ContrastiveDistillation(Distiller):
     labelled_only = True
     Options = CRDOptions
     weights = (0.8, 0.25, 2.5, 0.08, 8.0, 0.025)
+    memory: Tensor
+    kind: Tensor
+    log_scale: Tensor
 
     def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
@@ -74,7 +77,7 @@ class ContrastiveDistillation(Distiller):
         valid = self.kind[drawn] != kind[:, None]
         scaled = unit / self.options.temperature
         positive = (scaled[0] * unit[1]).sum(dim=1)
-        loss = 0.0
+        loss = positive.new_zeros(())
         for side in range(2):
             negative = scaled[side] @ self.memory[1 - side, drawn].T
             loss = loss + contrast(positive, negative, valid, self._log_odds(side, negative.detach(), valid))

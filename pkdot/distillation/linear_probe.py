@@ -55,6 +55,7 @@ class LinearProbe(Linear):
     def solve(self, network: nn.Module, prevalent: Tensor, target: Tensor) -> None:
         fit = _ridge if self.context.task.regression else _logistic
         weight, bias = fit(prevalent.cpu(), target.cpu(), self.context.task.outputs, self.options.strength)
+        assert isinstance(network, LinearStudent)
         network.head.load_state_dict({"weight": weight, "bias": bias})
 
 

@@ -53,6 +53,7 @@ class MFHOptions(Options):
 @register("mfh", needs={"features", "classes"})
 class ModalityFocusing(Distiller):
     Options = MFHOptions
+    effect: Tensor
 
     def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)

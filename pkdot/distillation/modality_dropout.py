@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pkdot.distillation.base import register
+from pkdot.distillation.base import Context, register
 from pkdot.distillation.student_only import BaselineOptions
 from pkdot.distillation.zero_imputation import ZeroImputation
 
@@ -29,12 +29,12 @@ class ModalityDropout(ZeroImputation):
     Options = ModalityDropoutOptions
     shares = (0.5, 0.8, 0.3, 0.9, 0.2, 0.65)
 
+    def __init__(self, context: Context, options: Any) -> None:
+        super().__init__(context, options)
+        self.dropped = options.dropped
+
     @classmethod
     def candidates(cls, options: Any, count: int) -> list[Any]:
         if options.dropped is not None:
             return [options]
         return [options.model_copy(update={"dropped": share}) for share in cls.shares[:count]]
-
-    @property
-    def dropped(self) -> float:
-        return self.options.dropped

@@ -6,7 +6,7 @@ similarities to anchors. See ``transport_loss``; the first candidate is the sett
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from pydantic import Field
 from torch import Tensor
@@ -55,7 +55,7 @@ class PKDOT(Distiller):
 
     @classmethod
     def candidates(cls, options: Any, count: int) -> list[Any]:
-        """The settings of the grid; what the options fix stays fixed, so fewer may be left."""
+        """Return the settings of the grid; what the options fix stays fixed, so fewer may be left."""
         fixed = {name: value for name, value in options if value is not None}
         settings = [dict(zip(("weight", "anchors", "blur"), entry, strict=True)) | fixed for entry in cls.grid]
         distinct = [setting for i, setting in enumerate(settings) if setting not in settings[:i]]
@@ -63,4 +63,4 @@ class PKDOT(Distiller):
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         of_transport = self.options.model_dump(include=set(PKDOTOptions.model_fields) - {"weight"})
-        return transport_loss(student.features, teacher.features, **of_transport)
+        return cast(Tensor, transport_loss(student.features, teacher.features, **of_transport))

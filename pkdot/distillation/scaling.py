@@ -24,7 +24,7 @@ class Convergence(NamedTuple):
     error: float
 
 
-def balance(exponent: Tensor, tolerance: float, limit: int) -> tuple[Tensor, Tensor, Tensor | float, Convergence]:
+def balance(exponent: Tensor, tolerance: float, limit: int) -> tuple[Tensor, Tensor, Tensor, Convergence]:
     """Scale ``exp(exponent)`` to uniform marginals, by steps of epsilon where its range asks for it.
 
     While the exponents are below a third of the range of the type, no scaling can overflow: the potentials
@@ -43,8 +43,9 @@ def balance(exponent: Tensor, tolerance: float, limit: int) -> tuple[Tensor, Ten
     if temperature <= 1:
         kernel = exponent.exp_()
         v, end = _balance_at_once(kernel, tolerance, limit)
-        return kernel, v, 0.0, end
-    kernel, rows, columns = (exponent / temperature).exp_(), 0.0, 0.0
+        return kernel, v, kernel.new_zeros(()), end
+    kernel = (exponent / temperature).exp_()
+    rows, columns = kernel.new_zeros((1, 1)), kernel.new_zeros((1, 1))
     total = spent = 0
     while True:
         goal = tolerance if temperature == 1 else COARSE_TOLERANCE
@@ -63,7 +64,7 @@ def balance(exponent: Tensor, tolerance: float, limit: int) -> tuple[Tensor, Ten
 
 
 def _absorb(exponent: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The kernel with the potentials absorbed, after an iteration on logarithms, which cannot overflow."""
+    """Return the kernel with the potentials absorbed, after an iteration on logarithms, which cannot overflow."""
     exponent += rows
     exponent += columns.mT
     shift = exponent.logsumexp(-1, keepdim=True)
@@ -110,7 +111,7 @@ def _iterations_left(error: float, previous: float, tolerance: float) -> float:
 
 
 def _newton(kernel: Tensor, u: Tensor, v: Tensor, share: float) -> Tensor:
-    """The scaling v after a Newton step on the dual, the rows being kept at their sums.
+    """Return the scaling v after a Newton step on the dual, the rows being kept at their sums.
 
     The Hessian is the Laplacian of a graph: the constants, its null space, are filled in, and a ridge of the
     size of its rounding errors keeps parts of the graph apart that nothing connects.

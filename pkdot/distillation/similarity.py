@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ def similarity_matrix(features: Tensor, kind: str = "cosine") -> Tensor:
 
 
 def anchor_columns(teacher: Tensor, k: int, rule: str, generator: torch.Generator | None = None) -> Tensor | None:
-    """The columns of a similarity matrix that describe each row.
+    """Return the columns of a similarity matrix that describe each row.
 
     Parameters
     ----------
@@ -97,12 +98,12 @@ class _Gram(torch.autograd.Function):
     """Inner products of the rows; its gradient takes one matrix product where autograd takes two."""
 
     @staticmethod
-    def forward(ctx, rows: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
         ctx.save_for_backward(rows)
         return rows @ rows.mT
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
         return (grad + grad.mT) @ ctx.saved_tensors[0]
 
 

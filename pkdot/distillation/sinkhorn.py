@@ -20,7 +20,7 @@ Sources: Feydy et al., AISTATS 2019 (divergence, gradients); Schmitzer, SIAM J. 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,7 +110,9 @@ class _Transport(torch.autograd.Function):
     """Value and gradients are found together, so that the backward pass is one product with a scalar."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, y: Tensor, blur: float, p: float, debias: bool, tolerance: float, limit: int):
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, blur: float, p: float, debias: bool, tolerance: float, limit: int
+    ) -> tuple[Tensor, Convergence]:
         n, m = x.shape[-2], y.shape[-2]
         middle = x.mean(-2, keepdim=True)
         x, y = (x - middle) * (1 / blur), (y - middle) * (1 / blur)  # from here on epsilon is one
@@ -131,7 +133,7 @@ class _Transport(torch.autograd.Function):
         return value, Convergence(max(end.iterations for end in ends), max(end.error for end in ends))
 
     @staticmethod
-    def backward(ctx, grad_value: Tensor, _) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_value: Tensor, _: None) -> tuple[Tensor | None, ...]:
         if torch.is_grad_enabled():
             raise RuntimeError("entropic transport is differentiable once. Leave out create_graph=True.")
         scale = grad_value.unsqueeze(-1).unsqueeze(-1)
@@ -154,7 +156,7 @@ def _debias(
     """
     loop = _couple_to_self(x, p, tolerance**0.5 if pull is None else tolerance, limit)
     if pull is not None:
-        pull = pull - _pulls(loop, x, x, p, (True, False))[0]
+        pull = pull - _pull(_weights(loop, x, x, p), loop.u, loop.v, x, x, p)
         ends.append(loop.convergence)
     return scaling / (loop.u * loop.v).sqrt_(), pull
 
@@ -204,14 +206,19 @@ def _mean_square(x: Tensor) -> Tensor:
 
 def _pulls(coupling: Coupling, x: Tensor, y: Tensor, p: float, wanted: tuple[bool, ...]) -> list[Tensor | None]:
     """Gradients by the points of either cloud, times their number: what the plan pulls each towards."""
-    weights, u, v = coupling.kernel, coupling.u, coupling.v
-    if p != 2:
-        distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-        weights = weights * distances.pow(p - 2).masked_fill_(distances == 0, 0)
+    weights, u, v = _weights(coupling, x, y, p), coupling.u, coupling.v
     return [
         _pull(weights, u, v, x, y, p) if wanted[0] else None,
         _pull(weights.mT, v * (y.shape[-2] / x.shape[-2]), u, y, x, p) if wanted[1] else None,
     ]
+
+
+def _weights(coupling: Coupling, x: Tensor, y: Tensor, p: float) -> Tensor:
+    """Return how hard each pair of points pulls: the kernel times ``|x_i - y_j|^(p - 2)``."""
+    if p == 2:
+        return coupling.kernel
+    distances = torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
+    return coupling.kernel * distances.pow(p - 2).masked_fill_(distances == 0, 0)
 
 
 def _pull(weights: Tensor, u: Tensor, v: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:

@@ -4,6 +4,7 @@ from torch import nn
 
 from pkdot.distillation.base import register
 from pkdot.distillation.student_only import StudentOnly
+from pkdot.networks import HallucinatingStudent
 
 
 @register("tnet_only")
@@ -12,5 +13,6 @@ class TNetOnly(StudentOnly):
 
     def student(self) -> nn.Module:
         student = self.context.hallucinating_student()
-        student.teacher.head = nn.Sequential(nn.Dropout(self.options.dropout), student.teacher.head)
+        headed = student.teacher if isinstance(student, HallucinatingStudent) else student
+        headed.head = nn.Sequential(nn.Dropout(self.options.dropout), headed.head)
         return student

@@ -59,6 +59,8 @@ class WassersteinLogits(Distiller):
     labelled_only = True
     Options = WKDLOptions
     weights = (800.0, 250.0, 80.0, 25.0, 2500.0, 8.0)
+    sums: Tensor
+    counts: Tensor
 
     def __init__(self, context: Context, options: Any) -> None:
         super().__init__(context, options)
@@ -75,7 +77,7 @@ class WassersteinLogits(Distiller):
         target, soft = student.target, self.options.temperature
         cost = self._costs(teacher.features, target).expand(len(target), -1, -1)
         cost = without(without(cost, target).mT, target).mT
-        x, y = ((without(said.logits, target) / soft).softmax(dim=1) for said in (student, teacher))
+        x, y = ((without(side.logits, target) / soft).softmax(dim=1) for side in (student, teacher))
         return histogram_transport(x, y, cost, self.options.epsilon, self.options.iterations).mean()
 
     @torch.no_grad()

@@ -6,20 +6,21 @@ Embeddings are standardised on the training part, so a zero is their mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pkdot.distillation.base import register
+from pkdot.distillation.base import Context, register
 from pkdot.distillation.student_only import StudentOnly
-from pkdot.networks import Outputs, Teacher
+from pkdot.networks import NONE, Outputs, Teacher
 
 
 @dataclass
 class TokenOutputs(Outputs):
     """Outputs with the prevalent embeddings of the tokens, shape (B, T, P)."""
 
-    tokens: Tensor | None = None
+    tokens: Tensor = NONE
 
 
 class ImputingStudent(nn.Module):
@@ -31,30 +32,33 @@ class ImputingStudent(nn.Module):
 
     def forward(self, prevalent: Tensor) -> TokenOutputs:
         """Predict from (B, T, P)."""
-        said = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.privileged))
-        return TokenOutputs(said.logits, said.features, None, said.prevalent, tokens=prevalent)
+        outputs = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.privileged))
+        return TokenOutputs(outputs.logits, outputs.features, prevalent=outputs.prevalent, tokens=prevalent)
 
 
 @register("zero_imputation")
 class ZeroImputation(StudentOnly):
     prevalent_only = False
-    dropped = 0.0  # share of training samples without their privileged modalities
+
+    def __init__(self, context: Context, options: Any) -> None:
+        super().__init__(context, options)
+        self.dropped = 0.0  # share of training samples without their privileged modalities
 
     def student(self) -> nn.Module:
         network = self.context.network()
         network.head = nn.Sequential(nn.Dropout(self.options.dropout), network.head)
-        self.network = ImputingStudent(
-            network, self.context.privileged
-        )  # the loss runs it with the privileged modalities
+        # the loss runs it with the privileged modalities
+        self.network = ImputingStudent(network, self.context.privileged)
         return self.network
 
-    def loss(self, student: TokenOutputs, teacher: Outputs) -> Tensor:
+    def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
         """Task loss of the network that sees the privileged embeddings of the samples that keep them.
 
         Tokens of a task of classes reach the loss averaged, so there each token gets its sample's mean.
         """
+        assert isinstance(student, TokenOutputs)
         tokens = student.tokens
         privileged = teacher.privileged.unflatten(0, (len(tokens), -1)).expand(-1, tokens.shape[1], -1)
         kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.dropped
-        said = self.network.teacher(tokens, privileged * kept)
-        return self.context.task.loss(said.logits, student.target)
+        outputs = self.network.teacher(tokens, privileged * kept)
+        return self.context.task.loss(outputs.logits, student.target)

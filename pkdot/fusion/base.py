@@ -37,7 +37,7 @@ class Fusion(nn.Module):
     Options: ClassVar[type[Params]]
     name: ClassVar[str]
 
-    def __init__(self, prevalent: int, privileged: int, dim: int, options: Params):
+    def __init__(self, prevalent: int, privileged: int, dim: int, options: Params) -> None:
         super().__init__()
         self.dim, self.options = dim, options
 

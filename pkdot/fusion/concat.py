@@ -20,7 +20,7 @@ class Concat(Fusion):
 
     Options = ConcatOptions
 
-    def __init__(self, prevalent, privileged, dim, options):
+    def __init__(self, prevalent: int, privileged: int, dim: int, options: ConcatOptions) -> None:
         super().__init__(prevalent, privileged, dim, options)
         self.layers = nn.Sequential(
             nn.LayerNorm(prevalent + privileged),

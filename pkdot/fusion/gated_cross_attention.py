@@ -22,7 +22,7 @@ class GatedCrossAttention(Fusion):
 
     Options = GatedCrossAttentionOptions
 
-    def __init__(self, prevalent, privileged, dim, options):
+    def __init__(self, prevalent: int, privileged: int, dim: int, options: GatedCrossAttentionOptions) -> None:
         super().__init__(prevalent, privileged, dim, options)
         if dim % options.heads:
             raise ConfigError(f"teacher.dim is {dim}, which {options.heads} heads of the fusion do not divide")

@@ -26,7 +26,7 @@ class JointCrossAttention(Fusion):
 
     Options = JointCrossAttentionOptions
 
-    def __init__(self, prevalent, privileged, dim, options):
+    def __init__(self, prevalent: int, privileged: int, dim: int, options: JointCrossAttentionOptions) -> None:
         super().__init__(prevalent, privileged, dim, options)
         self.project = nn.ModuleList(nn.Sequential(nn.LayerNorm(w), nn.Linear(w, dim)) for w in (prevalent, privileged))
         self.sides = nn.ModuleList(_Side(dim, options.hidden) for _ in range(2))
@@ -41,7 +41,7 @@ class JointCrossAttention(Fusion):
 class _Side(nn.Module):
     """What one side's tokens (B, T, D) make of the joint tokens (B, T, 2 D)."""
 
-    def __init__(self, dim: int, hidden: int):
+    def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.correlate = nn.Linear(2 * dim, dim, bias=False)
         self.from_own = nn.Linear(dim, hidden, bias=False)

@@ -53,7 +53,7 @@ def recovery(hallucinated: Tensor, privileged: Tensor) -> dict[str, float | None
 class TNet(nn.Module):
     """A perceptron that narrows and widens again, applied to every token by itself."""
 
-    def __init__(self, prevalent: int, privileged: int, hidden: list[int]):
+    def __init__(self, prevalent: int, privileged: int, hidden: list[int]) -> None:
         super().__init__()
         widths = [prevalent, *hidden, privileged]
         layers: list[nn.Module] = []

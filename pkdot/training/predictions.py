@@ -39,7 +39,7 @@ def prediction_table(
     task = fold.task
     if task.regression:
         return _frames(samples, logits.float().numpy(), task.targets[rows], task.names)
-    classes = list(task.classes or ())
+    classes = task.classes
     probabilities = logits.double().softmax(dim=1).numpy()
     samples["target"] = pd.Categorical.from_codes(task.targets[rows], classes)
     samples["prediction"] = pd.Categorical.from_codes(probabilities.argmax(axis=1), classes)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pkdot.distillation.base import Distiller
+    from pkdot.hallucination.tnet import TNet
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
     from pkdot.training.loop import Beside
@@ -155,33 +156,32 @@ class _Run:
         self.distiller = cls(context, candidate)
         torch.manual_seed(self.start)
         self.network = self.distiller.student()
-        self.tnet: dict[str, dict] = {}
-        self._take_tnet()
+        self.tnet: TNet | None = getattr(self.network, "tnet", None)
+        self.recovered: dict[str, dict] = {}  # by T-Net, before and after the student's training
+        if self.tnet is not None:
+            self._begin_tnet(self.tnet)
         self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
         index = fold.index(fold.train)
         self.distiller.solve(self.network, fold.task.pool(fold.prevalent[index]), fold.target(index))
 
-    def _take_tnet(self) -> None:
+    def _begin_tnet(self, tnet: TNet) -> None:
         from safetensors.torch import load_file
 
-        tnet = getattr(self.network, "tnet", None)
-        if tnet is None:
-            return
         if self.params.tnet.state == "trained":
             tnet.load_state_dict(load_file(self.teacher.tnet))
-            self.tnet["trained"] = self._tnet_quality()
+            self.recovered["trained"] = self._recovered_by(tnet)
         tnet.requires_grad_(self.params.tnet.finetune)
 
-    def _tnet_quality(self) -> dict[str, float | None]:
-        """Return how much of the privileged embeddings of the test part the student's T-Net recovers."""
+    def _recovered_by(self, tnet: TNet) -> dict[str, float | None]:
+        """Return how much of the privileged embeddings of the test part a T-Net recovers."""
         import torch
 
         from pkdot.hallucination.tnet import recovery
 
         index = self.fold.index(self.fold.test[self.fold.complete[self.fold.test]])
-        device = next(self.network.tnet.parameters()).device
+        device = next(tnet.parameters()).device
         with torch.no_grad():
-            guess = self.network.tnet(self.fold.prevalent[index].to(device)).float()
+            guess = tnet(self.fold.prevalent[index].to(device)).float()
         return recovery(guess, self.fold.privileged[index].to(device))
 
     def train(self) -> tuple[float, float]:
@@ -238,7 +238,7 @@ class _Run:
         return self.network(self.fold.prevalent[index])
 
     def write(self, folder: Path, choice: dict) -> None:
-        """Write the student, what it says of the test part, and how it was chosen."""
+        """Write the student, what it predicts of the test part, and how it was chosen."""
         import pandas as pd
         from safetensors.torch import save_file
 
@@ -250,10 +250,11 @@ class _Run:
         write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
         save_file(self._test_features(), folder / FEATURES)
         pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)
-        if hasattr(self.network, "tnet"):
-            self.tnet["deployed"] = self._tnet_quality()
+        if self.tnet is not None:
+            self.recovered["deployed"] = self._recovered_by(self.tnet)
         parameters = sum(value.numel() for value in weights.values())
-        write_json(folder / METRICS, {**choice, "parameters": parameters, **({"tnet": self.tnet} if self.tnet else {})})
+        tnet = {"tnet": self.recovered} if self.recovered else {}
+        write_json(folder / METRICS, {**choice, "parameters": parameters, **tnet})
 
     def _test_features(self) -> dict[str, Tensor]:
         """Return fused features of the test part, shape (samples, output rows, D), and their rows in the manifest."""
@@ -280,8 +281,8 @@ class _TeacherOutputs:
     def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
         from safetensors.torch import load_file
 
-        held = load_file(folder / OUTPUTS, device=str(self.fold.device))
-        return held["features"], held["logits"]
+        outputs = load_file(folder / OUTPUTS, device=str(self.fold.device))
+        return outputs["features"], outputs["logits"]
 
     def outputs(self, index: Tensor) -> Outputs:
         """Return the outputs of the joint teacher on a batch, with those of the teachers of single modalities."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,23 +16,23 @@ from pkdot.reporting.section import Section
 COLUMNS = 4
 
 Panel = tuple[str, np.ndarray, np.ndarray, np.ndarray]  # title; steps, losses and scores; shape (folds, looks)
-COLUMNS_OF_HISTORY = ("step", "loss", "score")
 
 
 def content(results: Results) -> dict[str, Any]:
     """Return a figure for every four encoders, and one of teacher, students and T-Net."""
-    encoders: list[Panel] = [
-        (f"encoder: {name}", *(results.encoder_curves(name, column) for column in COLUMNS_OF_HISTORY))
-        for name in results.experiment.modalities
+    encoders = [
+        _panel(f"encoder: {name}", partial(results.encoder_curves, name)) for name in results.experiment.modalities
     ]
     groups = [encoders[start : start + COLUMNS] for start in range(0, len(encoders), COLUMNS)]
     figures = [{"title": "Encoders", "figure": _figure(group, results.score)} for group in groups]
     titles = {name: name for name in results.shown} | {"tnet": "T-Net"}
-    panels: list[Panel] = [
-        (title, *(results.curves(name, column) for column in COLUMNS_OF_HISTORY)) for name, title in titles.items()
-    ]
+    panels = [_panel(title, partial(results.curves, name)) for name, title in titles.items()]
     title = "Teacher, students and T-Net (its score is explained variance)"
     return {"figures": [*figures, {"title": title, "figure": _figure(panels, results.score)}]}
+
+
+def _panel(title: str, column: Callable[[str], np.ndarray]) -> Panel:
+    return title, column("step"), column("loss"), column("score")
 
 
 def _figure(panels: list[Panel], score: str) -> str:

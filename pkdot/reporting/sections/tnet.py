@@ -13,12 +13,12 @@ from pkdot.reporting.section import Section
 def content(results: Results) -> dict[str, Any]:
     """Return the quality of T-Net on each part, and of the T-Nets that students deploy, over folds and seeds."""
     runs = [metrics for fold in results.teachers_by_fold for metrics in fold["tnet"].values()]
-    rows = [{"part": part, **_quality([run[part] for run in runs])} for part in ("train", "validation", "test")]
+    parts = {part: _quality([run[part] for run in runs]) for part in ("train", "validation", "test")}
     students = {method: results.student_metrics(method) for method in results.methods}
     return {
-        "rows": rows,
+        "rows": [{"part": part, **quality} for part, quality in parts.items()],
         "runs": len(runs),
-        "test": rows[-1]["explained"]["mean"],
+        "test": parts["test"]["explained"]["mean"],
         "deployed": [_deployed(method, found) for method, found in students.items() if "tnet" in found[0]],
     }
 
