@@ -1,0 +1,1 @@
+"""Privileged knowledge distillation with optimal transport for multimodal expression recognition."""

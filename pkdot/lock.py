@@ -68,7 +68,7 @@ def share(lock: Path, run: str | None = None) -> int:
 
 
 def _holder(handle: int) -> str:
-    """The run that claimed the folder last."""
+    """Return the run that claimed the folder last."""
     return os.pread(handle, 300, 0).decode(errors="replace")
 
 

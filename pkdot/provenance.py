@@ -86,7 +86,7 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 def record_of(path: Path) -> Path | None:
-    """The record in the same folder that speaks of a file; None where none does."""
+    """Return the record in the same folder that speaks of a file; None where none does."""
     records = sorted(path.parent.glob("*run.json"))
     return next((record for record in records if path.name in read_json(record)["outputs"]), None)
 
@@ -151,7 +151,7 @@ def damaged(folders: Iterable[Path]) -> tuple[int, list[str]]:
 
 
 def to_delete(known: dict, path: Path | None = None) -> Path:
-    """What to delete so that the workflow runs the job of a record again: a damaged file itself, or the marker.
+    """Return what to delete so that the workflow runs the job of a record again: a damaged file itself, or the marker.
 
     Of data that the project made it is the whole root: without their marker, stand-in data would pass for real ones.
     """
@@ -269,7 +269,7 @@ def _move(scratch: Path, out: Path, latest: int) -> dict[Path, dict[str, str]]:
 
 
 def _fresh_scratch(out: Path, record: str) -> Path:
-    """An empty folder beside ``out``; what killed jobs left there is removed."""
+    """Return an empty folder beside ``out``; what killed jobs left there is removed."""
     prefix = f".{out.name}.{record}.partial-"
     out.parent.mkdir(parents=True, exist_ok=True)
     for left in out.parent.glob(f"{prefix}*"):

@@ -92,7 +92,7 @@ def _is_torn(names: list[str], told: dict[str, dict]) -> bool:
 
 
 def _with_what_was_made_of(wrong: set[str], told: dict[str, dict]) -> set[str]:
-    """Records, and those of all jobs that read their files, and so on."""
+    """Return records, and those of all jobs that read their files, and so on."""
     wrong, new = set(wrong), set(wrong)
     while new:
         files = {str(file) for name in new for file in _outputs(name, told[name])}
@@ -122,7 +122,7 @@ def _adopt(ledger: Path, known: dict, now: dict, foreign: set, asked: Callable, 
 
 
 def _wrong(told: dict[str, dict], foreign: set[str], asked: Callable[[str], str | None]) -> set[str]:
-    """The foreign records of jobs that would be told something else now, or whose inputs are not what they were."""
+    """Return the foreign records of jobs with other parameters now, or whose inputs are not what they were."""
     makers = {str(Path(name).parent / file): name for name in told for file in told[name]["outputs"]}
 
     def stale(name: str) -> bool:

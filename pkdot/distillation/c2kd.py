@@ -49,7 +49,7 @@ def mutual_loss(x: Tensor, y: Tensor) -> Tensor:
 
 
 def proxy(dim: int, outputs: int) -> nn.Sequential:
-    """A small head of its own."""
+    """Return a small head of its own."""
     return nn.Sequential(
         nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.LeakyReLU(0.1), nn.Linear(dim, outputs)
     )
@@ -63,6 +63,8 @@ class C2KDOptions(Options):
 
 @register("c2kd", needs={"logits", "features", "three classes"})
 class CustomisedCrossModal(Distiller):
+    """Distil where student and teacher rank the classes alike, through a proxy on either side."""
+
     labelled_only = True
     Options = C2KDOptions
 

@@ -47,6 +47,8 @@ class CCOptions(Options):
 
 @register("cc", needs={"features"})
 class CorrelationCongruence(Distiller):
+    """Give the student the teacher's correlations between samples."""
+
     Options = CCOptions
     # Entries lie in [0, 1] and their differences are small, so the grid is this project's own.
     weights = (30.0, 100.0, 300.0, 10.0, 1000.0, 3.0)

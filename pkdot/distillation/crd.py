@@ -52,6 +52,8 @@ class CRDOptions(Options):
 
 @register("crd", needs={"features"})
 class ContrastiveDistillation(Distiller):
+    """Tell the teacher's features of the same row from those of others."""
+
     labelled_only = True
     Options = CRDOptions
     weights = (0.8, 0.25, 2.5, 0.08, 8.0, 0.025)
@@ -84,7 +86,7 @@ class ContrastiveDistillation(Distiller):
         return loss
 
     def _log_odds(self, side: int, negative: Tensor, valid: Tensor) -> Tensor:
-        """The first batch that has negatives settles the constant of a side."""
+        """Return the constant of a side, which the first batch that has negatives settles."""
         if self.log_scale[side].isnan() and valid.any():
             self.log_scale[side] = negative[valid].exp().mean().log()
         return self.log_scale[side].nan_to_num() + math.log(self.options.negatives)

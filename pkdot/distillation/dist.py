@@ -43,6 +43,8 @@ class DISTOptions(Options):
 
 @register("dist", needs={"logits", "classes"})
 class CorrelationDistillation(Distiller):
+    """Give the student the teacher's relations between classes, and within each class."""
+
     Options = DISTOptions
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:

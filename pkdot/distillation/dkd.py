@@ -60,6 +60,8 @@ class DKDOptions(Options):
 
 @register("dkd", needs={"logits", "three classes"})
 class DecoupledDistillation(Distiller):
+    """Distil the target's probability and the shares of the other classes apart."""
+
     labelled_only = True
     Options = DKDOptions
     weights = (1.0, 0.3, 0.1, 3.0, 0.03, 10.0)

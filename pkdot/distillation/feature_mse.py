@@ -9,5 +9,7 @@ from pkdot.networks import Outputs
 
 @register("feature_mse", needs={"features"})
 class FeatureMSE(Distiller):
+    """Bring the student's features to the teacher's."""
+
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         return mse_loss(student.features, teacher.features)

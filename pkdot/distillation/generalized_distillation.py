@@ -45,6 +45,8 @@ class GeneralizedOptions(Options):
 
 @register("generalized_distillation", needs={"logits"})
 class GeneralizedDistillation(Distiller):
+    """Imitate the teacher's softened predictions by a share of the loss."""
+
     Options = GeneralizedOptions
     weights = (0.5, 0.25, 0.75, 0.1, 0.9, 1.0)
 

@@ -31,6 +31,8 @@ def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("ickd", needs={"features"})
 class InterChannel(Distiller):
+    """Give the student the correlations between the teacher's channels."""
+
     weights = (2.5, 0.8, 8.0, 0.25, 25.0, 0.08)
 
     def __init__(self, context: Context, options: Any) -> None:

@@ -35,6 +35,8 @@ class KDOptions(Options):
 
 @register("kd", needs={"logits", "classes"})
 class KD(Distiller):
+    """Imitate the teacher's softened predictions."""
+
     Options = KDOptions
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:

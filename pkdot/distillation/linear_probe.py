@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pydantic import Field
@@ -55,8 +55,7 @@ class LinearProbe(Linear):
     def solve(self, network: nn.Module, prevalent: Tensor, target: Tensor) -> None:
         fit = _ridge if self.context.task.regression else _logistic
         weight, bias = fit(prevalent.cpu(), target.cpu(), self.context.task.outputs, self.options.strength)
-        assert isinstance(network, LinearStudent)
-        network.head.load_state_dict({"weight": weight, "bias": bias})
+        cast(LinearStudent, network).head.load_state_dict({"weight": weight, "bias": bias})
 
 
 def _ridge(x: Tensor, y: Tensor, outputs: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ MOMENTUM = 0.9
 
 
 def permutation_effect(features: Tensor, weight: Tensor, difference: Tensor) -> Tensor:
-    """Expected growth of ``mean |difference|^2`` as one feature is permuted over the batch.
+    """Return the expected growth of ``mean |difference|^2`` as one feature is permuted over the batch.
 
     Parameters
     ----------
@@ -52,6 +52,8 @@ class MFHOptions(Options):
 
 @register("mfh", needs={"features", "classes"})
 class ModalityFocusing(Distiller):
+    """Distil predictions from the teacher's modality-general features alone."""
+
     Options = MFHOptions
     effect: Tensor
 

@@ -38,6 +38,8 @@ def mad_loss(student: Tensor, teacher: Tensor, teacher_logits: Tensor) -> Tensor
 
 @register("mmanet", needs={"logits", "features", "classes"})
 class MarginAware(Distiller):
+    """Give the student the teacher's similarities, most where the teacher is least sure."""
+
     weights = (10.0, 3.0, 30.0, 1.0, 100.0, 0.3)  # the released code leaves it to the command line
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:

@@ -26,6 +26,8 @@ class ModalityDropoutOptions(BaselineOptions):
 
 @register("modality_dropout")
 class ModalityDropout(ZeroImputation):
+    """Train a multimodal network that loses the privileged modalities of some samples."""
+
     Options = ModalityDropoutOptions
     shares = (0.5, 0.8, 0.3, 0.9, 0.2, 0.65)
 

@@ -27,6 +27,8 @@ class HallucinationOptions(Options):
 
 @register("modality_hallucination", needs={"logits", "hallucination"})
 class ModalityHallucination(Distiller):
+    """Bring hallucinated features to the privileged ones, beside imitation of predictions."""
+
     Options = HallucinationOptions
     # Published with a feature map's scale, which a mean has not, so the grid is this project's own.
     weights = (10.0, 3.0, 30.0, 1.0, 100.0, 0.3)

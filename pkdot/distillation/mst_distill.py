@@ -52,6 +52,8 @@ class MSTOptions(Options):
 
 @register("mst_distill", needs={"features", "classes", "modalities"})
 class MixtureOfTeachers(Distiller):
+    """Learn from the specialist teacher that a router picks for each sample."""
+
     Options = MSTOptions
 
     def __init__(self, context: Context, options: Any) -> None:

@@ -35,6 +35,8 @@ class MTPKDOTOptions(PKDOTOptions):
 
 @register("mt_pkdot", needs={"logits", "features", "hallucination", "modalities"})
 class MultiTeacherPKDOT(PKDOT):
+    """Distil by transport from the best of several teachers, aligned to the joint one."""
+
     Options = MTPKDOTOptions
     # Released: 0.8 times the task, 0.2 times the transport, 0.2 times the centroids.
     grid = (

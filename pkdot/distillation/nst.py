@@ -32,6 +32,8 @@ def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("nst", needs={"features"})
 class NeuronSelectivity(Distiller):
+    """Give the student's neurons the teacher's patterns over the rows of a batch."""
+
     weights = (50.0, 15.0, 150.0, 5.0, 500.0, 1.5)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:

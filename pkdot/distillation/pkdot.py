@@ -42,6 +42,8 @@ class PKDOTOptions(Options):
 
 @register("pkdot", needs={"features", "hallucination"})
 class PKDOT(Distiller):
+    """Carry the student's batch structure to the teacher's by optimal transport."""
+
     Options = PKDOTOptions
     # (weight, anchors, blur), the released setting first
     grid = (

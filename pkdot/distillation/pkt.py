@@ -36,6 +36,8 @@ def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("pkt", needs={"features"})
 class ProbabilisticTransfer(Distiller):
+    """Give the student the teacher's probabilities of two samples being neighbours."""
+
     # In common use: 30000 times the mean over all B * B entries, about 500 times that over rows at B = 64.
     weights = (500.0, 150.0, 50.0, 15.0, 1500.0, 5.0)
 

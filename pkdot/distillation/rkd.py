@@ -57,6 +57,8 @@ class RKDOptions(Options):
 
 @register("rkd", needs={"features"})
 class RelationalDistillation(Distiller):
+    """Give the student the teacher's distances and angles between samples."""
+
     Options = RKDOptions
     weights = (25.0, 8.0, 80.0, 2.5, 250.0, 0.8)  # published for classes: 25 for distances, 50 for angles
 

@@ -30,6 +30,8 @@ def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
 
 @register("sp", needs={"features"})
 class SimilarityPreserving(Distiller):
+    """Give the student the teacher's similarities between samples."""
+
     weights = (3000.0, 1000.0, 300.0, 100.0, 10000.0, 30.0)
 
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:

@@ -19,6 +19,8 @@ class BaselineOptions(Options):
 
 @register("student_only")
 class StudentOnly(Distiller):
+    """Train by the task alone, without a teacher."""
+
     Options = BaselineOptions
     prevalent_only = True
     labelled_only = True

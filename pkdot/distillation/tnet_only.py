@@ -9,6 +9,8 @@ from pkdot.networks import HallucinatingStudent
 
 @register("tnet_only")
 class TNetOnly(StudentOnly):
+    """Train a student with a T-Net by the task alone."""
+
     prevalent_only = False  # T-Net learnt from privileged embeddings
 
     def student(self) -> nn.Module:

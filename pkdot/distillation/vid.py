@@ -32,6 +32,8 @@ def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
 
 @register("vid", needs={"features"})
 class VariationalInformation(Distiller):
+    """Raise a lower bound of the information that the student's features hold of the teacher's."""
+
     weights = (1.0, 10.0, 0.1, 100.0, 3.0, 30.0)
 
     def __init__(self, context: Context, options: Any) -> None:

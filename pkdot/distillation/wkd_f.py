@@ -52,6 +52,8 @@ class WKDFOptions(Options):
 
 @register("wkd_f", needs={"features"})
 class WassersteinFeatures(Distiller):
+    """Bring means and deviations of the student's features to the teacher's, class by class."""
+
     labelled_only = True
     Options = WKDFOptions
     weights = (0.006, 0.02, 0.06, 0.002, 0.2, 0.6)

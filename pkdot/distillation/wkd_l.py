@@ -56,6 +56,8 @@ class WKDLOptions(Options):
 
 @register("wkd_l", needs={"logits", "features", "three classes"})
 class WassersteinLogits(Distiller):
+    """Carry the student's probabilities to the teacher's, cheaply between classes that are alike."""
+
     labelled_only = True
     Options = WKDLOptions
     weights = (800.0, 250.0, 80.0, 25.0, 2500.0, 8.0)

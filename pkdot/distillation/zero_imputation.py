@@ -6,7 +6,7 @@ Embeddings are standardised on the training part, so a zero is their mean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class ImputingStudent(nn.Module):
 
 @register("zero_imputation")
 class ZeroImputation(StudentOnly):
+    """Train a multimodal network, which gets zeros for the privileged modalities at test time."""
+
     prevalent_only = False
 
     def __init__(self, context: Context, options: Any) -> None:
@@ -52,12 +54,11 @@ class ZeroImputation(StudentOnly):
         return self.network
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Task loss of the network that sees the privileged embeddings of the samples that keep them.
+        """Return the task loss of the network that sees the privileged embeddings of the samples that keep them.
 
         Tokens of a task of classes reach the loss averaged, so there each token gets its sample's mean.
         """
-        assert isinstance(student, TokenOutputs)
-        tokens = student.tokens
+        tokens = cast(TokenOutputs, student).tokens
         privileged = teacher.privileged.unflatten(0, (len(tokens), -1)).expand(-1, tokens.shape[1], -1)
         kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.dropped
         outputs = self.network.teacher(tokens, privileged * kept)

@@ -111,11 +111,10 @@ class People:
         return walks
 
     def _person(self, walk: Walk, frames: list[np.ndarray | None], times: np.ndarray) -> Person:
-        there = [number for number, face in enumerate(walk.faces) if face is not None]
-        faces = [face for face in walk.faces if face is not None]
-        last = frames[there[-1]]
-        assert last is not None
-        return Person(times[there], faces, look(last, faces[-1]))
+        both = enumerate(zip(walk.faces, frames, strict=True))
+        seen = [(number, face, frame) for number, (face, frame) in both if face is not None and frame is not None]
+        there, faces, pictures = (list(column) for column in zip(*seen, strict=True))
+        return Person(times[there], faces, look(pictures[-1], faces[-1]))
 
 
 def _same(one: Walk, other: Walk) -> bool:

@@ -149,7 +149,7 @@ class _EncoderRun:
             self.params.training,
             self.seed,
             self.device,
-            checkpoint,
+            checkpoint=checkpoint,
         )
 
     def _batch(self, rows: np.ndarray) -> Tensor:

@@ -78,6 +78,7 @@ def fit(
     params: TrainingParams,
     seed: int,
     device: torch.device,
+    *,
     checkpoint: Path | None = None,
     start: bool = False,
     beside: Beside | None = None,

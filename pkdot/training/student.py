@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from pydantic import Field
@@ -199,8 +199,7 @@ class _Run:
             start=True,
             beside=self._beside(),
         )
-        best = best_of(self.history)
-        assert best is not None
+        best = cast(dict, best_of(self.history))  # a training without a finite look is an error of `fit`
         self.kept = best["step"]
         return best["score"], best["val_loss"]
 

@@ -40,7 +40,7 @@ class Problem:
         return -round(error, 1), error
 
     def fit(self, seed=7, checkpoint=None):
-        return fit(self.network, self.step, self.score, np.arange(24), self.params, seed, CPU, checkpoint)
+        return fit(self.network, self.step, self.score, np.arange(24), self.params, seed, CPU, checkpoint=checkpoint)
 
 
 def same(a: nn.Module, b: nn.Module) -> bool:
