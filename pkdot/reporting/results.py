@@ -235,10 +235,9 @@ class Results:
         """Content of each fold's teachers.json."""
         return [read_json(self.layout.teachers_summary(fold)) for fold in self.folds]
 
-    def encoder_scores(self, modality: str) -> dict[str, np.ndarray]:
-        """Return the scores of a modality's encoders on either part, one a fold."""
-        read = [read_json(self.encoder(fold, modality) / METRICS) for fold in self.folds]
-        return {part: np.array([scores[part]["score"] for scores in read]) for part in ("train", "validation")}
+    def encoder_metrics(self, modality: str) -> list[dict]:
+        """Return metrics.json of a modality's encoders, one a fold."""
+        return [read_json(self.encoder(fold, modality) / METRICS) for fold in self.folds]
 
     def encoder_curves(self, modality: str, column: str) -> np.ndarray:
         """Return a column of the training histories of a modality's encoders, shape (folds, looks)."""

@@ -18,6 +18,7 @@ from pkdot.reporting.formatting import number
 from pkdot.reporting.results import Results
 from pkdot.reporting.sections import SECTIONS
 from pkdot.reporting.sections.contest import CONTEST
+from pkdot.reporting.sections.encoders import lost_to
 from pkdot.reporting.sections.steps import kept_warnings
 from pkdot.reporting.sections.subjects import counts
 
@@ -246,3 +247,57 @@ def test_t_net_is_shown_as_trained_and_as_deployed(ran):
         values = [read_json(folder / "pkdot/metrics.json")["tnet"][stage]["explained_variance"] for folder in folders]
         assert number(np.mean(values)) in text.partition("pkdot")[2]
     assert "tnet" not in read_json(folders[0] / "student_only/metrics.json")
+
+
+def rewritten(path: Path, values: dict) -> None:
+    """Write other values in place of a result that nothing but the report reads, as if its job had written them."""
+    write_json(path, values)
+    known = read_json(path.with_name("run.json"))
+    write_json(path.with_name("run.json"), {**known, "outputs": {**known["outputs"], path.name: sha256(path)}})
+
+
+def encoder_metrics(modality):
+    return [read_json(Path(f"results/tiny/encoders/fold_{fold}/{modality}/metrics.json")) for fold in (0, 1)]
+
+
+def test_encoders_stand_beside_simple_models_with_the_dimensions_they_use(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    table = Parsed(html()).text.partition("Beside simple models")[2].partition("±: standard error")[0]
+    for modality in ("motion", "pulse"):
+        row = table.partition(modality)[2]
+        metrics = encoder_metrics(modality)
+        values = [
+            np.mean([each["test"]["score"] for each in metrics]),
+            np.mean([each["probe"]["test"] for each in metrics]),
+            *(np.mean([each["sanity"][m]["test"] for each in metrics]) for m in ("logistic_regression", "extra_trees")),
+        ]
+        for value in values:
+            row = row.partition(number(value))[2]
+        dimensions = np.mean([each["effective_dimensions"]["validation"] for each in metrics])
+        assert number(dimensions, 1) in row
+
+
+@pytest.mark.parametrize(
+    ("scores", "warning", "sentence"),
+    [
+        ([0.5, 0.5], "stays at chance", "is no better than chance on validation subjects in 2 of 2 folds"),
+        ([0.4, 0.5], None, "on plain features of the same samples scores 1.000: more than the standard error"),
+        ([1.0, 1.0], None, ""),
+    ],
+)
+def test_encoders_that_learned_nothing_or_lose_to_simple_models_are_a_warning(copy, scores, warning, sentence):
+    for fold, score in enumerate(scores):
+        values = encoder_metrics("pulse")[fold]
+        values |= {"test": {"score": score, "loss": 1.0}, "warning": warning}
+        values["sanity"]["extra_trees"]["test"] = 1.0
+        rewritten(Path(f"results/tiny/encoders/fold_{fold}/pulse/metrics.json"), values)
+    tree.report("tiny", tree.tiny(copy))
+    found = re.findall("<li>(The encoder of pulse (?:is no better|scores .* on test subjects).*)</li>", html())
+    assert (sentence in " ".join(found)) if sentence else not found
+
+
+def test_one_fold_has_no_standard_error_and_no_verdict():
+    lost, error = lost_to(np.array([0.9]), np.array([0.5]))
+    assert lost == pytest.approx(0.4)
+    assert not lost > error
+    assert lost_to(np.array([0.9, 0.7]), np.array([0.5, 0.5])) == pytest.approx((0.3, 0.1))
