@@ -2,6 +2,9 @@
 
 A job writes into a scratch folder beside its output. When it succeeds the files are moved into place, the record
 last; so a record always speaks of complete files, and a killed job leaves nothing that looks finished.
+
+A file is hashed once, when it is written. A later job trusts its size and time of modification; where they are not
+those of the record, as after a pull or a copy, it reads the whole file. ``pkdot check --full`` always does.
 """
 
 from __future__ import annotations
@@ -31,6 +34,7 @@ PACKAGES = (
     "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot",
     "snakemake",
 )  # fmt: skip
+SETTLED = 100_000_000  # nanoseconds after which a change of a file shows in its time, on every file system in use
 
 
 def code_hash(module: str, params: Params) -> str:
@@ -105,6 +109,8 @@ def fingerprint(module: str, params: Params, inputs: Iterable[Path]) -> str:
 def verified(path: Path) -> str:
     """Check a file against the record of the job that wrote it and return its SHA-256.
 
+    It is read only where its size and time are not those that the record knows.
+
     Raises
     ------
     DataError
@@ -112,16 +118,37 @@ def verified(path: Path) -> str:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file. Run the stage that writes it first.")
-    digest = sha256(path)
     record = record_of(path)
-    if record is not None:
-        known = read_json(record)
-        if known["outputs"][path.name] != digest:
-            raise DataError(
-                f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
-                f"Delete {to_delete(known, path)} and run again."
-            )
+    if record is None:
+        return sha256(path)
+    known = read_json(record)
+    written, state = known["outputs"][path.name], known.get("states", {}).get(path.name)
+    if state == _state(path):
+        return str(written)
+    digest = _digest(path, *_state(path)) if _is_settled(path) else sha256(path)
+    if written != digest:
+        raise DataError(
+            f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
+            f"Delete {to_delete(known, path)} and run again."
+        )
     return digest
+
+
+def _state(path: Path) -> list[int]:
+    """Return size and time of modification of a file."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns]
+
+
+def _is_settled(path: Path) -> bool:
+    """Return whether a file is so old that its next change gets another time: clocks of file systems are coarse."""
+    return time.time_ns() - path.stat().st_mtime_ns > SETTLED
+
+
+@cache
+def _digest(path: Path, size: int, modified: int) -> str:
+    """Return the SHA-256 of a file in a state, read once in a process."""
+    return sha256(path)
 
 
 def damaged(folders: Iterable[Path]) -> tuple[int, list[str]]:
@@ -240,6 +267,7 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
                     "code": code,
                     "inputs": digests,
                     "outputs": outputs,
+                    "states": {name: _state(folder / name) for name in outputs if _is_settled(folder / name)},
                     "versions": versions(),
                     "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                     "seconds": round(time.monotonic() - clock, 3),

@@ -11,6 +11,7 @@ import sys
 import pytest
 from synthetic import REPO, World
 
+from pkdot import provenance
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import DataError
@@ -199,6 +200,33 @@ def test_a_job_that_fails_after_its_files_were_cleared_away_leaves_no_record(tmp
     with pytest.raises(RuntimeError, match=r"stop"):
         run(fail=True)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_is_read_once_and_then_known_by_its_size_and_time(tmp_path, monkeypatch):
+    """What was changed, touched or copied is read again, and a file that is too young is never trusted."""
+    read = []
+    monkeypatch.setattr("pkdot.provenance.sha256", lambda path: read.append(path.name) or sha256(path))
+    with job("pkdot.splits", tmp_path / "out", PARAMS) as scratch:
+        write(scratch, old="1", young="2")
+        os.utime(scratch / "old.txt", ns=(10**18, 10**18))
+    old, young = tmp_path / "out" / "old.txt", tmp_path / "out" / "young.txt"
+    assert [name for name in read if name.endswith(".txt")] == ["old.txt", "young.txt"]
+    read.clear()
+    assert verified(old) == sha256(old)
+    assert read == []
+    assert verified(young) == sha256(young)
+    assert read == ["young.txt"]
+    read.clear()
+    os.utime(old, ns=(10**18 + 1, 10**18 + 1))
+    assert verified(old) == verified(old) == sha256(old)
+    assert read == ["old.txt"]
+    old.write_text("3")
+    os.utime(old, ns=(10**18 + 2, 10**18 + 2))
+    with pytest.raises(DataError, match=r"damaged or replaced"):
+        verified(old)
+    old.write_text("4")
+    os.utime(old, ns=(10**18, 10**18))
+    assert provenance.damaged([tmp_path])[1], "a full check trusts neither size nor time"
 
 
 def test_a_missing_input_is_told(tmp_path):
