@@ -69,4 +69,6 @@ class MixtureOfTeachers(Distiller):
         fitted = torch.stack([kd_loss(lesson, own, soft) for lesson in lessons]).sum()
         shares = self.router(student.logits).softmax(dim=1)
         chosen = route(torch.stack([lesson.detach() for lesson in lessons], dim=1), shares)
-        return kd_loss(student.logits, chosen, soft) + self.options.balance * balance_loss(shares) + fitted
+        # The masks follow a student that moves: only the gradient of their loss counts, its value is not the student's.
+        masks = fitted - fitted.detach()
+        return kd_loss(student.logits, chosen, soft) + self.options.balance * balance_loss(shares) + masks
