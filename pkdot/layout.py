@@ -22,7 +22,7 @@ INGEST_LEDGER, INGEST_RECORD = "ingest.ledger.csv", "ingest.run.json"
 INDEX, INDEX_LEDGER = "index.parquet", "index.ledger.csv"
 WEIGHTS, EMBEDDINGS, HISTORY, METRICS = "weights.safetensors", "embeddings.npy", "history.csv", "metrics.json"
 OUTPUTS, PREDICTIONS, FEATURES = "outputs.safetensors", "predictions.parquet", "features.safetensors"
-TEACHERS = "teachers.json"
+TEACHERS, NETWORK = "teachers.json", "network.json"
 SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"
 REPORT, ABLATION_PAGE, TRACKING = "report.html", "ablation.html", "tracking.json"
 

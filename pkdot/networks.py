@@ -1,16 +1,33 @@
-"""The networks over frozen embeddings: the teacher that sees all modalities, the students that see the prevalent."""
+"""The networks over embeddings: the teacher that sees all modalities, the students that see the prevalent ones.
+
+Each student describes itself (`describe`), and ``pkdot.assembly`` builds it again from that description.
+"""
 
 from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from pkdot.descriptions import EmbedderDescription, Kind, NetworkDescription, PluginDescription, StudentDescription
+from pkdot.encoders.base import Encoder, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNet
-from pkdot.tasks import Task
+
+
+class Goal(Protocol):
+    """What a network must know of its task: a ``Task`` with its samples, or an ``Answer`` without them."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that a head gives for each row."""
+
+    def pool(self, tokens: Tensor) -> Tensor:
+        """Features of the rows from those of the tokens."""
+
 
 NONE = torch.empty(0)
 
@@ -61,9 +78,10 @@ class Headed(nn.Module):
     they learn into the predictions.
     """
 
-    def __init__(self, dim: int, task: Task) -> None:
+    def __init__(self, dim: int, task: Goal) -> None:
         super().__init__()
-        self.head: nn.Module = nn.Linear(dim, task.outputs)
+        self.head = nn.Linear(dim, task.outputs)
+        self.dropout = nn.Dropout(0.0)  # of the features before the head; methods may set it
         self.start: nn.Linear | None = None
         self.pool = task.pool
 
@@ -75,22 +93,35 @@ class Headed(nn.Module):
 
     def logits(self, features: Tensor, prevalent: Tensor) -> Tensor:
         """Return logits from features (R, D) and prevalent embeddings (R, P)."""
-        own = self.head(features)
+        own = self.head(self.dropout(features))
         return own if self.start is None else own + self.start(prevalent)
 
 
 class Teacher(Headed):
     """Fusion of prevalent and privileged embeddings, and a head."""
 
-    def __init__(self, prevalent: int, privileged: int, dim: int, fusion: FusionChoice, task: Task) -> None:
+    def __init__(self, prevalent: int, privileged: int, dim: int, fusion: FusionChoice, task: Goal) -> None:
         super().__init__(dim, task)
         cls, options = fusion.load()
         self.fusion = cls(prevalent, privileged, dim, options)
+        self.widths = prevalent, privileged
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Outputs:
         """Fuse (B, T, P) and (B, T, Q)."""
         features, pooled = self.pool(self.fusion(prevalent, privileged)), self.pool(prevalent)
         return Outputs(self.logits(features, pooled), features, self.pool(privileged), pooled)
+
+    def describe(self, kind: Kind, tnet: list[int] | None = None) -> StudentDescription:
+        """Return the description of a student that runs this network."""
+        return StudentDescription(
+            kind=kind,
+            prevalent=self.widths[0],
+            privileged=self.widths[1],
+            dim=self.fusion.dim,
+            fusion=PluginDescription(name=self.fusion.name, options=self.fusion.options.plain()),
+            tnet=tnet,
+            start=self.start is not None,
+        )
 
 
 class HallucinatingStudent(nn.Module):
@@ -104,12 +135,41 @@ class HallucinatingStudent(nn.Module):
         """Predict from (B, T, P)."""
         return self.teacher(prevalent, self.tnet(prevalent))
 
+    def describe(self) -> StudentDescription:
+        """Return what it takes to build the network again."""
+        return self.teacher.describe("hallucinating", self.tnet.hidden)
+
+
+@dataclass
+class TokenOutputs(Outputs):
+    """Outputs with the prevalent embeddings of the tokens, shape (B, T, P)."""
+
+    tokens: Tensor = NONE
+
+
+class ImputingStudent(nn.Module):
+    """The teacher's kind of network with zeros for the privileged modalities."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    def forward(self, prevalent: Tensor) -> TokenOutputs:
+        """Predict from (B, T, P)."""
+        said = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1]))
+        return TokenOutputs(said.logits, said.features, prevalent=said.prevalent, tokens=prevalent)
+
+    def describe(self) -> StudentDescription:
+        """Return what it takes to build the network again."""
+        return self.teacher.describe("imputing")
+
 
 class PrevalentStudent(Headed):
     """A perceptron over the prevalent embedding alone: a network without T-Net and without fusion."""
 
-    def __init__(self, prevalent: int, dim: int, task: Task, dropout: float = 0.2, hidden: int | None = None) -> None:
+    def __init__(self, prevalent: int, dim: int, task: Goal, dropout: float = 0.2, hidden: int | None = None) -> None:
         super().__init__(dim, task)
+        self.widths = prevalent, hidden or dim, dim
         self.layers = nn.Sequential(
             nn.LayerNorm(prevalent),
             nn.Linear(prevalent, hidden or dim),
@@ -123,11 +183,17 @@ class PrevalentStudent(Headed):
         features, pooled = self.pool(self.layers(prevalent)), self.pool(prevalent)
         return Outputs(self.logits(features, pooled), features, prevalent=pooled)
 
+    def describe(self) -> StudentDescription:
+        """Return what it takes to build the network again."""
+        prevalent, hidden, dim = self.widths
+        start = self.start is not None
+        return StudentDescription(kind="prevalent", prevalent=prevalent, hidden=hidden, dim=dim, start=start)
+
 
 class LinearStudent(nn.Module):
     """A linear head over the pooled prevalent embeddings, which are its features; nothing of it is trained by steps."""
 
-    def __init__(self, head: nn.Linear, task: Task) -> None:
+    def __init__(self, head: nn.Linear, task: Goal) -> None:
         super().__init__()
         self.head, self.pool = deepcopy(head).requires_grad_(False), task.pool
 
@@ -135,6 +201,86 @@ class LinearStudent(nn.Module):
         """Predict from (B, T, P)."""
         pooled = self.pool(prevalent)
         return Outputs(self.head(pooled), pooled, prevalent=pooled)
+
+    def describe(self) -> StudentDescription:
+        """Return what it takes to build the network again."""
+        return StudentDescription(kind="linear", prevalent=self.head.in_features)
+
+
+class Embedder(nn.Module):
+    """A frozen encoder with what its embeddings are normalised by.
+
+    Parameters
+    ----------
+    encoder : Encoder
+        From the arrays of a modality, shape (B, *shape), to embeddings, shape (B, T, D).
+    standard : Scale
+        The mean and deviation of its embeddings of the training part.
+    """
+
+    def __init__(self, encoder: Encoder, standard: Scale) -> None:
+        super().__init__()
+        self.encoder, self.standard = encoder, standard
+
+    def forward(self, arrays: Tensor) -> Tensor:
+        """Return standardised embeddings, shape (B, T, D), of arrays in the dtype of the feature."""
+        return self.standard(self.encoder(arrays))
+
+    def describe(self) -> EmbedderDescription:
+        """Return what it takes to build it again."""
+        encoder = self.encoder
+        return EmbedderDescription(
+            encoder=PluginDescription(name=encoder.name, options=encoder.options.plain()),
+            shape=list(encoder.shape),
+            dim=encoder.dim,
+            tokens=encoder.tokens,
+        )
+
+
+class StudentNetwork(nn.Module):
+    """A student with its encoders: from the arrays of the prevalent modalities to outputs.
+
+    Parameters
+    ----------
+    encoders : dict of str to Embedder
+        Modality -> its encoder; those that several students share may be left out, and are then given as embeddings.
+    student : nn.Module
+        From the embeddings of all modalities side by side, shape (B, T, P), to `Outputs`.
+    modalities : list of str, optional
+        The prevalent modalities in the order of their embeddings; those of ``encoders`` by default.
+    """
+
+    def __init__(self, encoders: dict[str, Embedder], student: nn.Module, modalities: list[str] | None = None) -> None:
+        super().__init__()
+        self.encoders, self.student = nn.ModuleDict(encoders), student
+        self.modalities = list(encoders) if modalities is None else list(modalities)
+
+    def embed(self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None) -> Tensor:
+        """Return the prevalent embeddings, shape (B, T, P), of arrays by modality.
+
+        Parameters
+        ----------
+        arrays : dict of str to Tensor
+            Modality -> arrays of shape (B, *shape).
+        embedded : dict of str to Tensor, optional
+            Modality -> standardised embeddings that are known already, for modalities without an encoder here.
+        """
+        own = {name: encoder(arrays[name]) for name, encoder in self.encoders.items()}
+        return torch.cat([{**(embedded or {}), **own}[name] for name in self.modalities], dim=-1)
+
+    def forward(self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None) -> Outputs:
+        """Predict from arrays by modality; see `embed`."""
+        return self.student(self.embed(arrays, embedded))
+
+    def describe(self) -> NetworkDescription:
+        """Return what it takes to build the network again."""
+        student: Any = self.student
+        encoders: Any = self.encoders
+        return NetworkDescription(
+            student=student.describe(),
+            modalities=self.modalities,
+            encoders={name: encoder.describe() for name, encoder in encoders.items()},
+        )
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:

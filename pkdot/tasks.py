@@ -8,12 +8,12 @@ A sample without a label has the class ``UNLABELLED``, or NaN for every value; n
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
+from pkdot.answer import Answer
 from pkdot.errors import ConfigError, DataError
 from pkdot.params import Params
 
@@ -52,6 +52,8 @@ class Task:
 
     Attributes
     ----------
+    answer : Answer
+        What of the task networks must know; they are given the task itself or this.
     outputs : int
         Numbers that a head gives for each row.
     classes : list of str
@@ -68,7 +70,6 @@ class Task:
             # (samples, tokens, frames, targets); NaN where a frame has no valid annotation
             columns = [np.stack([np.stack(cell) for cell in table[name]]) for name in self.names]
             self.targets = np.stack(columns, axis=-1).astype(np.float32)
-            self.outputs = int(np.prod(self.targets.shape[2:]))
         else:
             order = {name: number for number, name in enumerate(self.classes)}
             numbers = table[self.names[0]].map(order)
@@ -77,7 +78,16 @@ class Task:
                 name = table[self.names[0]].to_numpy()[unknown][0]
                 raise DataError(f"the manifest has the class '{name}', which dataset.json does not list; ingest again.")
             self.targets = numbers.fillna(UNLABELLED).to_numpy(dtype=np.int64)
-            self.outputs = len(self.classes)
+        self.answer = Answer(
+            kind=params.kind,
+            targets=self.names,
+            classes=None if self.regression else self.classes,
+            frames=self.targets.shape[2] if self.regression else 1,
+        )
+        self.outputs = self.answer.outputs
+        self.pool = self.answer.pool
+        self.rows_per_sample = self.answer.rows_per_sample
+        self.average = self.answer.average
 
     def use_labels_of(self, parts: Parts) -> None:
         """Take away the labels that a fold must not use, so that no later step can; make wrong those that it wants so.
@@ -90,14 +100,6 @@ class Task:
         self.targets[parts.unlabelled] = np.nan if self.regression else UNLABELLED
         for row, name in parts.wrong.items():
             self.targets[row] = self.classes.index(name)
-
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
-        return tokens.flatten(0, 1) if self.regression else tokens.mean(dim=1)
-
-    def rows_per_sample(self, tokens: int) -> int:
-        """Rows that a sample of so many tokens makes."""
-        return tokens if self.regression else 1
 
     def target(self, rows: np.ndarray) -> Tensor:
         """Targets of samples: classes (B,), or values (B * T, frames * targets) with NaN where there is none."""
@@ -119,14 +121,6 @@ class Task:
         values, truth = (x.reshape(-1, len(self.names)) for x in (logits, target))
         losses = [_loss_of(self.params.loss, values[:, i], truth[:, i]) for i in range(len(self.names))]
         return torch.stack(losses).mean()
-
-    def average(self, logits: list[Tensor]) -> Tensor:
-        """Return the logits of several networks together: of their mean probabilities, or the mean of their values."""
-        import torch
-
-        if self.regression:
-            return torch.stack(logits).mean(dim=0)
-        return torch.stack([one.log_softmax(dim=-1) for one in logits]).logsumexp(dim=0) - math.log(len(logits))
 
     def score(self, logits: Tensor, target: Tensor) -> float:
         """Return the number that choices are made by, higher is better: balanced accuracy, -MAE, or mean CCC."""

@@ -16,5 +16,5 @@ class TNetOnly(StudentOnly):
     def student(self) -> nn.Module:
         student = self.context.hallucinating_student()
         headed = student.teacher if isinstance(student, HallucinatingStudent) else student
-        headed.head = nn.Sequential(nn.Dropout(self.options.dropout), headed.head)
+        headed.dropout.p = self.options.dropout
         return student

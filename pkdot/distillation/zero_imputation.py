@@ -5,7 +5,6 @@ Embeddings are standardised on the training part, so a zero is their mean.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,27 +12,7 @@ from torch import Tensor, nn
 
 from pkdot.distillation.base import Context, register
 from pkdot.distillation.student_only import StudentOnly
-from pkdot.networks import NONE, Outputs, Teacher
-
-
-@dataclass
-class TokenOutputs(Outputs):
-    """Outputs with the prevalent embeddings of the tokens, shape (B, T, P)."""
-
-    tokens: Tensor = NONE
-
-
-class ImputingStudent(nn.Module):
-    """The teacher's kind of network with zeros for the privileged modalities."""
-
-    def __init__(self, teacher: Teacher, privileged: int) -> None:
-        super().__init__()
-        self.teacher, self.privileged = teacher, privileged
-
-    def forward(self, prevalent: Tensor) -> TokenOutputs:
-        """Predict from (B, T, P)."""
-        outputs = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.privileged))
-        return TokenOutputs(outputs.logits, outputs.features, prevalent=outputs.prevalent, tokens=prevalent)
+from pkdot.networks import ImputingStudent, Outputs, TokenOutputs
 
 
 @register("zero_imputation")
@@ -48,9 +27,8 @@ class ZeroImputation(StudentOnly):
 
     def student(self) -> nn.Module:
         network = self.context.network()
-        network.head = nn.Sequential(nn.Dropout(self.options.dropout), network.head)
-        # the loss runs it with the privileged modalities
-        self.network = ImputingStudent(network, self.context.privileged)
+        network.dropout.p = self.options.dropout
+        self.network = ImputingStudent(network)  # the loss runs it with the privileged modalities
         return self.network
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:

@@ -43,6 +43,11 @@ class Encoder(nn.Module):
         super().__init__()
         self.shape, self.dim, self.tokens, self.options = shape, dim, tokens, options
 
+    @classmethod
+    def without_weights(cls, options: Params) -> Params:
+        """Return options for an encoder whose weights are loaded afterwards: those that fetch or read none."""
+        return options
+
     def fit_scale(self, batches: Iterable[Tensor]) -> None:
         """Fit the encoder's `Scale`, where it has one, to training arrays; done once, before the first step."""
         for part in self.children():

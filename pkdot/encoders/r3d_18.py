@@ -61,6 +61,10 @@ class R3d18(Encoder):
         self.register_buffer("colour_deviation", deviation, persistent=False)
         self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(512, dim))
 
+    @classmethod
+    def without_weights(cls, options: Params) -> Params:
+        return options.model_copy(update={"weights": "random"})
+
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         return flip(batch, self.flip, generator)
 

@@ -55,6 +55,7 @@ class TNet(nn.Module):
 
     def __init__(self, prevalent: int, privileged: int, hidden: list[int]) -> None:
         super().__init__()
+        self.hidden = list(hidden)
         widths = [prevalent, *hidden, privileged]
         layers: list[nn.Module] = []
         for inside, outside in pairwise(widths):

@@ -13,7 +13,7 @@ from pkdot.encoders.base import EncoderChoice, Scale, redundancy
 from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
 from pkdot.files import write_json
-from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
+from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, NETWORK, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
 from pkdot.splits import Parts
@@ -21,7 +21,7 @@ from pkdot.tasks import Task, TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
+    from torch import Generator, Tensor, nn
 
 
 class EncoderParams(Params):
@@ -49,7 +49,8 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
 
     ``weights.safetensors`` has the keys ``encoder.*``, ``head.weight`` and ``head.bias`` (the head reads embeddings
     that are not normalised), and ``standard.mean`` and ``standard.deviation`` (what embeddings.npy was normalised by).
-    `head_of` returns the head that reads embeddings.npy.
+    `head_of` returns the head that reads embeddings.npy. ``network.json`` describes encoder and standardisation: both
+    can be built again without the data.
 
     ``metrics.json`` has the score and loss of all parts; how many dimensions the embeddings use; the score of a linear
     model on them (``probe``); what simple models reach on plain features of the same samples (``sanity``); and a
@@ -70,6 +71,7 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
         np.save(scratch / EMBEDDINGS, table, allow_pickle=False)
         save_file(run.model.state_dict(), scratch / WEIGHTS)
         pd.DataFrame(history).to_csv(scratch / HISTORY, index=False)
+        write_json(scratch / NETWORK, run.embedder.describe().plain())
         write_json(scratch / METRICS, run.metrics(table))
 
 
@@ -110,6 +112,7 @@ class _EncoderRun:
         import torch
         from torch import nn
 
+        from pkdot.networks import Embedder
         from pkdot.training.loop import prepare, seed_of
 
         self.params, self.arrays = params, arrays
@@ -134,6 +137,7 @@ class _EncoderRun:
         self.encoder.fit_scale(torch.from_numpy(chunk) for chunk in chunks(arrays, self.training))
         self.head = nn.Linear(params.dim, self.task.outputs)
         self.standard = Scale((1, params.dim))
+        self.embedder = Embedder(self.encoder, self.standard)
         self.model = nn.ModuleDict({"encoder": self.encoder, "head": self.head, "standard": self.standard})
         self.model.to(self.device)
 
@@ -165,20 +169,23 @@ class _EncoderRun:
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
         """Return the embeddings of rows, shape (len(rows), tokens, dim)."""
-        import torch
-
-        self.model.eval()
-        batches = np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
-        with torch.no_grad():
-            return np.concatenate([self.encoder(self._batch(batch)).float().cpu().numpy() for batch in batches])
+        return self._run(self.encoder, rows)
 
     def standardised(self, rows: np.ndarray) -> np.ndarray:
         """Return embeddings of rows in units of the training part's mean and deviation."""
         import torch
 
         self.standard.fit([torch.from_numpy(self.embed(self.training))])
+        return self._run(self.embedder, rows)
+
+    def _run(self, network: nn.Module, rows: np.ndarray) -> np.ndarray:
+        """Return what a network says of the arrays of rows, batch by batch."""
+        import torch
+
+        self.model.eval()
+        batches = np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
         with torch.no_grad():
-            return self.standard.cpu()(torch.from_numpy(self.embed(rows))).numpy()
+            return np.concatenate([network(self._batch(batch)).float().cpu().numpy() for batch in batches])
 
     def _score(self, part: str = "validation") -> tuple[float, float]:
         import torch

@@ -16,6 +16,7 @@ from pkdot.layout import (
     FEATURES,
     HISTORY,
     METRICS,
+    NETWORK,
     OUTPUTS,
     PREDICTIONS,
     TNET,
@@ -71,6 +72,9 @@ def train_students(
     manifest: Path, splits: Path, embeddings: list[Path], teachers: Path, out: Path, params: StudentParams
 ) -> None:
     """Write ``seed_<s>/<label>/``: weights, predictions, features of the test part, history and metrics.
+
+    ``network.json`` describes the student, so that it can be built again without teachers, method or data. The weights
+    are those of a ``StudentNetwork``: ``student.*``, and ``encoders.<modality>.*`` where it has encoders of its own.
 
     ``<label>.json`` says what was chosen, and from what.
 
@@ -241,11 +245,14 @@ class _Run:
         import pandas as pd
         from safetensors.torch import save_file
 
+        from pkdot.networks import StudentNetwork
         from pkdot.training.predictions import prediction_table, write_predictions
 
         folder.mkdir(parents=True)
-        weights = {name: value.cpu().contiguous() for name, value in self.network.state_dict().items()}
+        whole = StudentNetwork({}, self.network, self.params.prevalent)
+        weights = {name: value.cpu().contiguous() for name, value in whole.state_dict().items()}
         save_file(weights, folder / WEIGHTS)
+        write_json(folder / NETWORK, whole.describe().plain())
         write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
         save_file(self._test_features(), folder / FEATURES)
         pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)

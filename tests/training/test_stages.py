@@ -233,10 +233,10 @@ def test_a_frozen_t_net_stays_as_the_teachers_left_it_and_a_random_one_does_not_
     kept = run(world, tnet={"hidden": [6], "finetune": False})
     tnet = load_file(kept / "teachers" / "seed_0" / "tnet" / "weights.safetensors")
     student = load_file(kept / "students" / "seed_0" / "kd" / "weights.safetensors")
-    assert all(np.array_equal(student[f"tnet.{name}"], value) for name, value in tnet.items())
+    assert all(np.array_equal(student[f"student.tnet.{name}"], value) for name, value in tnet.items())
     random = run(world, tnet={"hidden": [6], "finetune": False, "state": "random"})
     student = load_file(random / "students" / "seed_0" / "kd" / "weights.safetensors")
-    assert not all(np.array_equal(student[f"tnet.{name}"], value) for name, value in tnet.items())
+    assert not all(np.array_equal(student[f"student.tnet.{name}"], value) for name, value in tnet.items())
 
 
 def test_candidates_that_differ_by_rounding_alone_are_told_apart_by_their_loss(tmp_path, monkeypatch):

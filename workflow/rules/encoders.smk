@@ -1,6 +1,6 @@
 """One encoder a modality and a fold; trained, frozen, and run over all samples once."""
 
-from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, WEIGHTS
+from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, NETWORK, WEIGHTS
 
 ENCODER = FILES.encoder("{fold}", "{modality}")
 
@@ -18,6 +18,7 @@ rule encoder:
         embeddings=ENCODER / EMBEDDINGS,
         history=ENCODER / HISTORY,
         metrics=ENCODER / METRICS,
+        network=ENCODER / NETWORK,
     log:
         f"{LOGS}/encoder/{{fold}}-{{modality}}.log",
     conda:

@@ -1,0 +1,118 @@
+"""Networks built again from their descriptions, and one network out of the students of several seeds."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from pkdot.answer import Answer
+from pkdot.descriptions import EmbedderDescription, NetworkDescription, StudentDescription
+from pkdot.encoders.base import EncoderChoice, Scale
+from pkdot.fusion.base import FusionChoice
+from pkdot.hallucination.tnet import TNet
+from pkdot.networks import (
+    Embedder,
+    HallucinatingStudent,
+    Headed,
+    ImputingStudent,
+    LinearStudent,
+    PrevalentStudent,
+    StudentNetwork,
+    Teacher,
+)
+
+Network = TypeVar("Network", bound=Headed)
+
+
+def build_embedder(said: EmbedderDescription) -> Embedder:
+    """Return an embedder as described; its weights are still to be loaded."""
+    cls, options = EncoderChoice(name=said.encoder.name, options=said.encoder.options).load()
+    encoder = cls(tuple(said.shape), said.dim, said.tokens, cls.without_weights(options))
+    return Embedder(encoder, Scale((1, said.dim)))
+
+
+def build_student(said: StudentDescription, answer: Answer) -> nn.Module:
+    """Return a student as described, from embeddings to outputs; its weights are still to be loaded."""
+    if said.kind == "linear":
+        return LinearStudent(nn.Linear(said.prevalent, answer.outputs), answer)
+    assert said.dim is not None
+    if said.kind == "prevalent":
+        return _begun(PrevalentStudent(said.prevalent, said.dim, answer, hidden=said.hidden), said, answer)
+    assert said.privileged is not None
+    assert said.fusion is not None
+    fusion = FusionChoice(name=said.fusion.name, options=said.fusion.options)
+    teacher = _begun(Teacher(said.prevalent, said.privileged, said.dim, fusion, answer), said, answer)
+    if said.kind == "imputing":
+        return ImputingStudent(teacher)
+    return HallucinatingStudent(TNet(said.prevalent, said.privileged, said.tnet or []), teacher)
+
+
+def _begun(network: Network, said: StudentDescription, answer: Answer) -> Network:
+    """Give a network the head over its prevalent embeddings, where the student has one."""
+    if said.start:
+        network.begin_at(nn.Linear(said.prevalent, answer.outputs))
+    return network
+
+
+def build_network(said: NetworkDescription, answer: Answer) -> StudentNetwork:
+    """Return a student with the encoders of its own, as described; its weights are still to be loaded."""
+    encoders = {name: build_embedder(one) for name, one in said.encoders.items()}
+    return StudentNetwork(encoders, build_student(said.student, answer), said.modalities)
+
+
+class Ensemble(nn.Module):
+    """Students of several seeds as one network, from arrays to calibrated probabilities or values.
+
+    Parameters
+    ----------
+    encoders : dict of str to Embedder
+        Modality -> the encoder that all students share.
+    students : list of StudentNetwork
+        One a seed. Encoders that a student has itself go before the shared ones.
+    answer : Answer
+        What is predicted.
+    temperature : float
+        What logits are divided by before they become probabilities; values are left as they are.
+    """
+
+    def __init__(
+        self, encoders: dict[str, Embedder], students: list[StudentNetwork], answer: Answer, temperature: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.encoders, self.students = nn.ModuleDict(encoders), nn.ModuleList(students)
+        self.answer, self.temperature = answer, temperature
+        self.eval().requires_grad_(False)
+
+    def logits(self, arrays: dict[str, Tensor]) -> Tensor:
+        """Return the logits of all students together, before the temperature, shape (R, outputs)."""
+        shared = {name: encoder(arrays[name]) for name, encoder in self.encoders.items()}
+        return self.answer.average([student(arrays, shared).logits for student in self.students])
+
+    def forward(self, arrays: dict[str, Tensor]) -> Tensor:
+        """Predict from arrays by modality, each of shape (B, *shape), in the dtype of the feature.
+
+        Returns
+        -------
+        Tensor, shape (B, classes) or (B, T * frames, targets)
+            Calibrated probabilities of the classes, or values of every frame.
+        """
+        logits = self.logits(arrays)
+        if not self.answer.regression:
+            logits = logits / self.temperature
+        return self.answer.finish(logits, len(next(iter(arrays.values()))))
+
+
+def build_ensemble(
+    shared: dict[str, EmbedderDescription],
+    network: NetworkDescription,
+    count: int,
+    answer: Answer,
+    temperature: float = 1.0,
+) -> Ensemble:
+    """Return ``count`` students of one description with the encoders they share; weights are still to be loaded."""
+    with torch.random.fork_rng(devices=[]):  # first weights are drawn, and replaced: nobody's seed shall notice
+        encoders = {name: build_embedder(one) for name, one in shared.items()}
+        students = [build_network(network, answer) for _ in range(count)]
+    return Ensemble(encoders, students, answer, temperature)
