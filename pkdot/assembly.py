@@ -8,7 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from pkdot.answer import Answer
-from pkdot.descriptions import EmbedderDescription, NetworkDescription, StudentDescription
+from pkdot.descriptions import (
+    EmbedderDescription,
+    FusedDescription,
+    LinearDescription,
+    NetworkDescription,
+    PrevalentDescription,
+    StudentDescription,
+)
 from pkdot.encoders.base import EncoderChoice, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNet
@@ -35,21 +42,18 @@ def build_embedder(said: EmbedderDescription) -> Embedder:
 
 def build_student(said: StudentDescription, answer: Answer) -> nn.Module:
     """Return a student as described, from embeddings to outputs; its weights are still to be loaded."""
-    if said.kind == "linear":
+    if isinstance(said, LinearDescription):
         return LinearStudent(nn.Linear(said.prevalent, answer.outputs), answer)
-    assert said.dim is not None
-    if said.kind == "prevalent":
+    if isinstance(said, PrevalentDescription):
         return _begun(PrevalentStudent(said.prevalent, said.dim, answer, hidden=said.hidden), said, answer)
-    assert said.privileged is not None
-    assert said.fusion is not None
     fusion = FusionChoice(name=said.fusion.name, options=said.fusion.options)
     teacher = _begun(Teacher(said.prevalent, said.privileged, said.dim, fusion, answer), said, answer)
     if said.kind == "imputing":
         return ImputingStudent(teacher)
-    return HallucinatingStudent(TNet(said.prevalent, said.privileged, said.tnet or []), teacher)
+    return HallucinatingStudent(TNet(said.prevalent, said.privileged, said.tnet), teacher)
 
 
-def _begun(network: Network, said: StudentDescription, answer: Answer) -> Network:
+def _begun(network: Network, said: PrevalentDescription | FusedDescription, answer: Answer) -> Network:
     """Give a network the head over its prevalent embeddings, where the student has one."""
     if said.start:
         network.begin_at(nn.Linear(said.prevalent, answer.outputs))

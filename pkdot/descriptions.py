@@ -1,17 +1,17 @@
-"""What a network is, in JSON: kinds, widths and options, from which ``pkdot.networks`` builds it again.
+"""What a network is, in JSON: kinds, widths and options, from which ``pkdot.assembly`` builds it again.
 
 No teacher, method or data is needed for that, and nothing heavy is imported here.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from pkdot.params import Params
 
-Kind = Literal["hallucinating", "imputing", "prevalent", "linear"]
+Start = Annotated[bool, Field(description="whether a linear head over the prevalent embeddings is added to its own")]
 
 
 class PluginDescription(Params):
@@ -30,29 +30,46 @@ class EmbedderDescription(Params):
     tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
 
 
-class StudentDescription(Params):
-    """What turns the prevalent embeddings, side by side, into logits."""
+class LinearDescription(Params):
+    """A head alone."""
 
-    kind: Kind = Field(
-        description="hallucinating (T-Net, fusion, head), imputing (zeros for privileged embeddings, fusion, head), "
-        "prevalent (a perceptron and a head) or linear (a head alone)"
-    )
+    kind: Literal["linear"] = "linear"
     prevalent: int = Field(ge=1, description="width of a prevalent token, modalities side by side")
-    privileged: int | None = Field(None, description="width of a privileged token, where there is fusion")
-    dim: int | None = Field(None, description="width of the fused features, where there are such")
-    hidden: int | None = Field(None, description="hidden width of the perceptron")
-    fusion: PluginDescription | None = Field(None, description="how modalities are fused")
-    tnet: list[int] | None = Field(None, description="hidden widths of the T-Net")
-    start: bool = Field(False, description="whether a linear head over the prevalent embeddings is added to its own")
+
+
+class PrevalentDescription(Params):
+    """A perceptron and a head."""
+
+    kind: Literal["prevalent"] = "prevalent"
+    prevalent: int = Field(ge=1, description="width of a prevalent token, modalities side by side")
+    hidden: int = Field(ge=1, description="hidden width of the perceptron")
+    dim: int = Field(ge=1, description="width of the features before the head")
+    start: Start = False
+
+
+class FusedDescription(Params):
+    """Fusion and a head; T-Net, or zeros, stand in for the privileged embeddings."""
+
+    kind: Literal["hallucinating", "imputing"] = Field(description="what stands in: T-Net, or zeros")
+    prevalent: int = Field(ge=1, description="width of a prevalent token, modalities side by side")
+    privileged: int = Field(ge=1, description="width of a privileged token, modalities side by side")
+    dim: int = Field(ge=1, description="width of the fused features")
+    fusion: PluginDescription = Field(description="how modalities are fused")
+    tnet: list[int] = Field([], description="hidden widths of the T-Net")
+    start: Start = False
+
+
+StudentDescription = Annotated[
+    LinearDescription | PrevalentDescription | FusedDescription,
+    Field(discriminator="kind", description="what turns the prevalent embeddings, side by side, into logits"),
+]
 
 
 class NetworkDescription(Params):
     """A student with the encoders that belong to it."""
 
-    student: StudentDescription = Field(description="the student")
-    modalities: list[str] = Field(
-        min_length=1, description="the prevalent modalities, in the order of their embeddings"
-    )
+    student: StudentDescription
+    modalities: list[str] = Field(min_length=1, description="prevalent modalities in the order of their embeddings")
     encoders: dict[str, EmbedderDescription] = Field(
         {}, description="modality -> its encoder, where the student's weights hold it"
     )

@@ -24,6 +24,7 @@ WEIGHTS, EMBEDDINGS, HISTORY, METRICS = "weights.safetensors", "embeddings.npy",
 OUTPUTS, PREDICTIONS, FEATURES = "outputs.safetensors", "predictions.parquet", "features.safetensors"
 TEACHERS, NETWORK = "teachers.json", "network.json"
 SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"
+STUDENT, CARD, ONNX = "student.json", "card.md", "student.onnx"  # of a bundle, with WEIGHTS
 REPORT, ABLATION_PAGE, TRACKING = "report.html", "ablation.html", "tracking.json"
 
 

@@ -5,14 +5,22 @@ Each student describes itself (`describe`), and ``pkdot.assembly`` builds it aga
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from pkdot.descriptions import EmbedderDescription, Kind, NetworkDescription, PluginDescription, StudentDescription
+from pkdot.descriptions import (
+    EmbedderDescription,
+    FusedDescription,
+    LinearDescription,
+    NetworkDescription,
+    PluginDescription,
+    PrevalentDescription,
+)
 from pkdot.encoders.base import Encoder, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNet
@@ -111,15 +119,15 @@ class Teacher(Headed):
         features, pooled = self.pool(self.fusion(prevalent, privileged)), self.pool(prevalent)
         return Outputs(self.logits(features, pooled), features, self.pool(privileged), pooled)
 
-    def describe(self, kind: Kind, tnet: list[int] | None = None) -> StudentDescription:
+    def describe(self, kind: Literal["hallucinating", "imputing"], tnet: Sequence[int] = ()) -> FusedDescription:
         """Return the description of a student that runs this network."""
-        return StudentDescription(
+        return FusedDescription(
             kind=kind,
             prevalent=self.widths[0],
             privileged=self.widths[1],
             dim=self.fusion.dim,
             fusion=PluginDescription(name=self.fusion.name, options=self.fusion.options.plain()),
-            tnet=tnet,
+            tnet=list(tnet),
             start=self.start is not None,
         )
 
@@ -135,7 +143,7 @@ class HallucinatingStudent(nn.Module):
         """Predict from (B, T, P)."""
         return self.teacher(prevalent, self.tnet(prevalent))
 
-    def describe(self) -> StudentDescription:
+    def describe(self) -> FusedDescription:
         """Return what it takes to build the network again."""
         return self.teacher.describe("hallucinating", self.tnet.hidden)
 
@@ -159,7 +167,7 @@ class ImputingStudent(nn.Module):
         said = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1]))
         return TokenOutputs(said.logits, said.features, prevalent=said.prevalent, tokens=prevalent)
 
-    def describe(self) -> StudentDescription:
+    def describe(self) -> FusedDescription:
         """Return what it takes to build the network again."""
         return self.teacher.describe("imputing")
 
@@ -183,11 +191,11 @@ class PrevalentStudent(Headed):
         features, pooled = self.pool(self.layers(prevalent)), self.pool(prevalent)
         return Outputs(self.logits(features, pooled), features, prevalent=pooled)
 
-    def describe(self) -> StudentDescription:
+    def describe(self) -> PrevalentDescription:
         """Return what it takes to build the network again."""
         prevalent, hidden, dim = self.widths
         start = self.start is not None
-        return StudentDescription(kind="prevalent", prevalent=prevalent, hidden=hidden, dim=dim, start=start)
+        return PrevalentDescription(prevalent=prevalent, hidden=hidden, dim=dim, start=start)
 
 
 class LinearStudent(nn.Module):
@@ -202,9 +210,9 @@ class LinearStudent(nn.Module):
         pooled = self.pool(prevalent)
         return Outputs(self.head(pooled), pooled, prevalent=pooled)
 
-    def describe(self) -> StudentDescription:
+    def describe(self) -> LinearDescription:
         """Return what it takes to build the network again."""
-        return StudentDescription(kind="linear", prevalent=self.head.in_features)
+        return LinearDescription(prevalent=self.head.in_features)
 
 
 class Embedder(nn.Module):

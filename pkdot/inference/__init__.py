@@ -1,0 +1,1 @@
+"""The one way from raw files to predictions: bundle, student, refit."""

@@ -1,0 +1,266 @@
+"""A student in use: from raw files to predictions, by the path that training and evaluation used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pkdot.errors import DataError
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
+from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle
+from pkdot.layout import WEIGHTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pkdot.assembly import Ensemble
+
+BATCH = 16  # samples at once, where a table of predictions is made
+Raw = Path | str | Source
+
+
+class Student:
+    """A trained student: feature, encoder, standardisation, T-Net, fusion, head, calibration; averaged over seeds.
+
+    Attributes
+    ----------
+    description : BundleDescription
+        All that student.json says.
+    network : Ensemble
+        From arrays to calibrated probabilities or values, by torch.
+    """
+
+    def __init__(self, description: BundleDescription, network: Ensemble, device: str = "cpu") -> None:
+        self.description, self.device = description, device
+        self.network = network.to(device)
+
+    @classmethod
+    def load(cls, path: Path | str, device: str = "cpu") -> Student:
+        """Load a bundle; neither the data nor the workflow's packages are needed.
+
+        Parameters
+        ----------
+        path : Path or str
+            The folder of the bundle, such as ``results/biovid/student``, or its student.json.
+        device : str
+            Where the networks run, as torch calls it: cpu, or cuda.
+
+        Raises
+        ------
+        DataError
+            A file is missing, is not what its hash says, or was written by a newer version; or a package is missing.
+        """
+        from safetensors.torch import load_file
+
+        from pkdot.assembly import build_ensemble
+
+        described = read_bundle(path)
+        weights = folder_of(path) / WEIGHTS
+        try:
+            network = build_ensemble(
+                described.encoders, described.network, len(described.seeds), described.answer, described.temperature
+            )
+        except ModuleNotFoundError as error:
+            raise DataError(
+                f"{path}: this student needs the package {error.name}. Install it and try again."
+            ) from error
+        try:
+            network.load_state_dict(load_file(weights))
+        except RuntimeError as error:
+            raise DataError(f"{weights}: does not fit the network of student.json. Make the bundle again.") from error
+        return cls(described, network, device)
+
+    @property
+    def modalities(self) -> list[str]:
+        """Names of the prevalent modalities."""
+        return list(self.description.modalities)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the classes in the order of the probabilities; None where values are predicted."""
+        return self.description.answer.classes
+
+    @property
+    def targets(self) -> list[str]:
+        """Names of what is predicted, in the order of the values."""
+        return self.description.answer.targets
+
+    @property
+    def frames(self) -> int:
+        """Frames of a sample, each of which gets values; 1 where classes are predicted."""
+        if self.classes is not None:
+            return 1
+        encoders = {**self.description.encoders, **self.description.network.encoders}
+        return next(iter(encoders.values())).tokens * self.description.answer.frames
+
+    @cached_property
+    def features(self) -> dict[str, Feature]:
+        """Modality -> what turns its raw files into arrays; made once, at the first use."""
+        return {name: _feature(one) for name, one in self.description.modalities.items()}
+
+    def sources(
+        self, raw: Raw | Mapping[str, Raw], start: float | None = None, rate: float | None = None
+    ) -> dict[str, Source]:
+        """Return where the raw data of one sample lie, by modality.
+
+        Parameters
+        ----------
+        raw : path, Source, or a dictionary of them
+            The file of each modality; a single one serves all modalities, as the picture and the sound of one video.
+        start : float, optional
+            Seconds into the file at which the sample starts; 0 by default. It ends a sample's length later, or with
+            the file where samples have no fixed length.
+        rate : float, optional
+            Rate of a recording in Hz, where the file does not say it; by default that of the training data.
+
+        Raises
+        ------
+        DataError
+            A modality has no file, or there is a name that is none of a modality.
+        """
+        given = raw if isinstance(raw, Mapping) else dict.fromkeys(self.modalities, raw)
+        wrong = sorted(set(given) ^ set(self.modalities))
+        if wrong:
+            raise DataError(f"the student takes {' and '.join(self.modalities)}; '{wrong[0]}' is missing or unknown.")
+        return {
+            name: one if isinstance(one := given[name], Source) else _source(described, one, start, rate)
+            for name, described in self.description.modalities.items()
+        }
+
+    def extract(self, sources: Mapping[str, Source]) -> dict[str, Extracted]:
+        """Return the arrays of one sample by modality, with masks of what is present in time.
+
+        Raises
+        ------
+        DataError
+            The sample cannot be used; the message is the reason.
+        """
+        return {name: feature.extract(sources[name]) for name, feature in self.features.items()}
+
+    def predict_arrays(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Predict from batches of arrays as ``extract`` returns them.
+
+        Parameters
+        ----------
+        arrays : dict of str to ndarray
+            Modality -> arrays, shape (B, *shape), in the dtype of the feature.
+
+        Returns
+        -------
+        ndarray, shape (B, classes) or (B, frames, targets)
+            Calibrated probabilities of the classes, or values of every frame.
+
+        Raises
+        ------
+        DataError
+            A modality is missing, or arrays have another shape.
+        """
+        import torch
+
+        batch = {}
+        for name, described in self.description.modalities.items():
+            if name not in arrays:
+                raise DataError(f"the student takes {' and '.join(self.modalities)}, but '{name}' is missing.")
+            values = np.ascontiguousarray(arrays[name], dtype=described.dtype)
+            if values.shape[1:] != tuple(described.shape):
+                raise DataError(f"arrays of '{name}' have shape {values.shape}, not (batch, {described.shape})")
+            batch[name] = torch.from_numpy(values).to(self.device)
+        with torch.inference_mode():
+            return self.network(batch).float().cpu().numpy()
+
+    def predict(
+        self, raw: Raw | Mapping[str, Raw], every: float | None = None, rate: float | None = None
+    ) -> pd.DataFrame:
+        """Predict a file, sample by sample from its start to its end.
+
+        Parameters
+        ----------
+        raw : path, Source, or a dictionary of them
+            As in ``sources``; a ``Source`` is one sample.
+        every : float, optional
+            Seconds from the start of a sample to that of the next; a sample's length by default.
+        rate : float, optional
+            Rate of a recording in Hz, where the file does not say it.
+
+        Returns
+        -------
+        DataFrame
+            A row a sample, or a row a frame where values are predicted: ``start`` and ``stop`` in seconds, then the
+            columns of ``table``.
+
+        Raises
+        ------
+        DataError
+            The file cannot be read, or no sample of it can be used.
+        """
+        import pandas as pd
+
+        samples = [self.sources(raw, start, rate) for start in self._starts(raw, every, rate)]
+        tables = []
+        for first in range(0, len(samples), BATCH):
+            chosen = samples[first : first + BATCH]
+            got = [self.extract(sample) for sample in chosen]
+            arrays = {name: np.stack([one[name].array for one in got]) for name in self.modalities}
+            tables.append(self._timed(self.table(self.predict_arrays(arrays)), chosen))
+        return pd.concat(tables, ignore_index=True)
+
+    def table(self, predicted: np.ndarray) -> pd.DataFrame:
+        """Return what ``predict_arrays`` returned as a table.
+
+        Returns
+        -------
+        DataFrame
+            For classes a row a sample: ``prediction``, ``confidence`` (the largest probability), and ``p_<class>``.
+            For values a row a frame of a sample: ``frame``, and a column a target.
+        """
+        import pandas as pd
+
+        if self.classes is None:
+            frames = np.tile(np.arange(predicted.shape[1]), len(predicted))
+            values = predicted.reshape(-1, len(self.targets))
+            return pd.DataFrame({"frame": frames, **{name: values[:, i] for i, name in enumerate(self.targets)}})
+        columns: dict[str, Any] = {
+            "prediction": np.array(self.classes, dtype=object)[predicted.argmax(axis=1)],
+            "confidence": predicted.max(axis=1),
+        }
+        return pd.DataFrame({**columns, **{f"p_{name}": predicted[:, i] for i, name in enumerate(self.classes)}})
+
+    def _starts(self, raw: Raw | Mapping[str, Raw], every: float | None, rate: float | None) -> list[float | None]:
+        """Return the seconds at which the samples of a file start; None: one sample that is the whole file."""
+        sources = self.sources(raw, None, rate)
+        given = raw.values() if isinstance(raw, Mapping) else [raw]
+        lengths = [one.seconds for one in self.description.modalities.values() if one.seconds is not None]
+        if not lengths or any(isinstance(one, Source) for one in given):
+            return [None]
+        length = max(lengths)
+        total = min(feature.seconds(sources[name]) for name, feature in self.features.items())
+        last = max(0.0, total - length)
+        return np.arange(0, last + 1e-9, every or length).tolist()
+
+    def _timed(self, table: pd.DataFrame, samples: list[dict[str, Source]]) -> pd.DataFrame:
+        """Put the times of samples, or of their frames, before their predictions."""
+        first = [next(iter(sample.values())) for sample in samples]
+        start = np.array([0.0 if one.start is None else one.start for one in first])
+        stop = np.array([np.nan if one.stop is None else one.stop for one in first])
+        if self.classes is None:
+            step = (stop - start)[:, None] / self.frames
+            begin = start[:, None] + np.arange(self.frames) * step
+            start, stop = begin.ravel(), (begin + step).ravel()
+        table.insert(0, "start", start)
+        table.insert(1, "stop", stop)
+        return table
+
+
+def _feature(described: ModalityDescription) -> Feature:
+    cls, options = FeatureChoice(name=described.feature.name, options=described.feature.options).load()
+    return cls(options)
+
+
+def _source(described: ModalityDescription, raw: Path | str, start: float | None, rate: float | None) -> Source:
+    begin = start if start is not None or described.seconds is None else 0.0
+    stop = None if begin is None or described.seconds is None else begin + described.seconds
+    return Source(str(raw), Path(raw), begin, stop, rate or described.rate)

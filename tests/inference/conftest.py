@@ -1,0 +1,30 @@
+"""A small bundle on disk, and recordings that it predicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bundles import CHANNELS, described, drawn
+
+from pkdot.inference.bundle import write_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    """Its folder."""
+    said = described()
+    write_bundle(tmp_path / "student", said, drawn(said))
+    return tmp_path / "student"
+
+
+@pytest.fixture
+def recordings(tmp_path) -> dict[str, Path]:
+    """A recording of seven seconds of each modality."""
+    rng = np.random.default_rng(0)
+    paths = {}
+    for name, channels in CHANNELS.items():
+        paths[name] = tmp_path / f"{name}.npy"
+        np.save(paths[name], rng.normal(size=(7 * 16, channels)).astype(np.float32))
+    return paths
