@@ -1,7 +1,7 @@
 """What networks answer: all that is known of a task without its samples.
 
-A network ends in features of its rows. Where classes are predicted a row is a sample; where values are predicted for
-every frame, a row is a token with the values of its frames.
+A network ends in features of its rows. Where classes, or values of whole samples, are predicted a row is a sample;
+where values are predicted for every frame, a row is a token with the values of its frames.
 """
 
 from __future__ import annotations
@@ -24,11 +24,19 @@ class Answer(Params):
     targets: list[str] = Field(min_length=1, description="names of what is predicted; classes have one name")
     classes: list[str] | None = Field(None, description="names of the classes in order; null for values")
     frames: int = Field(1, ge=1, description="frames of a token, each of which gets a value for each target")
+    whole: bool = Field(False, description="whether values are of whole samples, and not of every frame of a sequence")
+    mean: list[float] = Field([], description="a number a target, the 0 of the networks' values; empty: 0")
+    deviation: list[float] = Field([], description="a number a target, the 1 of the networks' values; empty: 1")
 
     @property
     def regression(self) -> bool:
-        """Whether values are predicted, for every frame."""
+        """Whether values are predicted."""
         return self.classes is None
+
+    @property
+    def sequence(self) -> bool:
+        """Whether values are predicted for every frame."""
+        return self.regression and not self.whole
 
     @property
     def outputs(self) -> int:
@@ -37,11 +45,11 @@ class Answer(Params):
 
     def pool(self, tokens: Tensor) -> Tensor:
         """Features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
-        return tokens.flatten(0, 1) if self.regression else tokens.mean(dim=1)
+        return tokens.flatten(0, 1) if self.sequence else tokens.mean(dim=1)
 
     def rows_per_sample(self, tokens: int) -> int:
         """Rows that a sample of so many tokens makes."""
-        return tokens if self.regression else 1
+        return tokens if self.sequence else 1
 
     def average(self, logits: list[Tensor]) -> Tensor:
         """Return the logits of several networks together: of their mean probabilities, or the mean of their values."""
@@ -63,6 +71,14 @@ class Answer(Params):
         Returns
         -------
         Tensor, shape (B, classes) or (B, T * frames, targets)
-            Probabilities of the classes, or values of every frame.
+            Probabilities of the classes, or values of every frame, of which a whole sample has one.
         """
-        return logits.reshape(samples, -1, len(self.targets)) if self.regression else logits.softmax(dim=-1)
+        if not self.regression:
+            return logits.softmax(dim=-1)
+        return self.in_units(logits.reshape(samples, -1, len(self.targets)))
+
+    def in_units(self, values: Tensor) -> Tensor:
+        """Return values (..., targets), as networks give them, in the unit of their owner."""
+        if not self.mean:
+            return values
+        return values * values.new_tensor(self.deviation) + values.new_tensor(self.mean)

@@ -1,7 +1,11 @@
 """Tasks: what is predicted, how it is trained and how a choice is scored.
 
-Every network ends in fused features (B, T, D) over T tokens. A task of classes averages the tokens, so that one row
-is a sample; a task over sequences keeps them, so that one row is a token with a value for each of its frames.
+Every network ends in fused features (B, T, D) over T tokens. A task of classes, or of real numbers of whole samples,
+averages the tokens, so that one row is a sample; a task over sequences keeps them, so that one row is a token with a
+value for each of its frames.
+
+Real numbers of whole samples have whatever unit their owner chose. Networks and losses see them in units of the mean
+and deviation of the fold's training part; predictions are written in the owner's unit.
 
 A sample without a label has the class ``UNLABELLED``, or NaN for every value; no loss and no score counts it.
 """
@@ -18,6 +22,7 @@ from pkdot.errors import ConfigError, DataError
 from pkdot.params import Params
 
 if TYPE_CHECKING:
+    import pandas as pd
     from torch import Tensor
 
     from pkdot.data import Samples
@@ -32,7 +37,7 @@ class TaskParams(Params):
 
     kind: Literal["classification", "ordinal", "regression"] = Field(
         "classification",
-        description="classes, ordered classes, or real numbers for every frame of a sequence",
+        description="classes, ordered classes, or real numbers: of a sample, or for every frame of a sequence",
     )
     loss: Literal["cross_entropy", "ordinal", "ccc", "mse"] = Field(
         "cross_entropy",
@@ -58,6 +63,12 @@ class Task:
         Numbers that a head gives for each row.
     classes : list of str
         Their names in order; empty in a regression.
+    targets : ndarray
+        Classes by number, shape (samples,), or real numbers, shape (samples, tokens, frames, targets).
+    values : ndarray
+        Real numbers in the unit of their owner.
+    sequence : bool
+        Whether the targets are real numbers for every frame of a sequence.
     """
 
     def __init__(self, params: TaskParams, samples: Samples) -> None:
@@ -65,11 +76,13 @@ class Task:
         self.names = list(samples.about["targets"])
         self.classes = samples.classes or []
         self.regression = params.kind == "regression"
+        self.sequence = False
         table = samples.table
         if self.regression:
+            self.sequence = any(isinstance(cell, np.ndarray | list) for cell in table[self.names[0]].iloc[:1])
             # (samples, tokens, frames, targets); NaN where a frame has no valid annotation
-            columns = [np.stack([np.stack(cell) for cell in table[name]]) for name in self.names]
-            self.targets = np.stack(columns, axis=-1).astype(np.float32)
+            columns = [_of_sequences(table[name]) if self.sequence else _of_samples(table[name]) for name in self.names]
+            self.targets = self.values = np.stack(columns, axis=-1).astype(np.float32)
         else:
             order = {name: number for number, name in enumerate(self.classes)}
             numbers = table[self.names[0]].map(order)
@@ -83,6 +96,7 @@ class Task:
             targets=self.names,
             classes=None if self.regression else self.classes,
             frames=self.targets.shape[2] if self.regression else 1,
+            whole=self.regression and not self.sequence,
         )
         self.outputs = self.answer.outputs
         self.pool = self.answer.pool
@@ -97,12 +111,27 @@ class Task:
         parts : Parts
             The rows of the fold.
         """
-        self.targets[parts.unlabelled] = np.nan if self.regression else UNLABELLED
+        if self.regression:
+            self.values[parts.unlabelled] = np.nan
+            self._standardise(parts.train)
+            return
+        self.targets[parts.unlabelled] = UNLABELLED
         for row, name in parts.wrong.items():
             self.targets[row] = self.classes.index(name)
 
+    def _standardise(self, rows: np.ndarray) -> None:
+        """Bring the targets of whole samples to mean 0 and deviation 1 over some rows."""
+        if self.sequence:
+            return
+        chosen = self.values[rows].reshape(-1, len(self.names)).astype(np.float64)
+        mean = np.array([_mean_of(column) for column in chosen.T])
+        deviation = np.sqrt([_mean_of(column) for column in np.square(chosen - mean).T])
+        deviation = np.where(deviation > 1e-9 * np.abs(mean), deviation, 1.0)
+        self.targets = ((self.values - mean) / deviation).astype(np.float32)
+        self.answer = self.answer.model_copy(update={"mean": mean.tolist(), "deviation": deviation.tolist()})
+
     def target(self, rows: np.ndarray) -> Tensor:
-        """Targets of samples: classes (B,), or values (B * T, frames * targets) with NaN where there is none."""
+        """Targets of samples: classes (B,), or values (rows, frames * targets) with NaN where there is none."""
         import torch
 
         chosen = torch.from_numpy(self.targets[rows])
@@ -155,6 +184,22 @@ class Task:
         share = 1 / self.outputs
         error = np.sqrt(share * (1 - share) * np.square(1 / len(present)) * (1 / present).sum())
         return share, 2 * float(error)
+
+
+def _of_sequences(cells: pd.Series) -> np.ndarray:
+    """Return the values of a target for each frame of each token, shape (samples, tokens, frames)."""
+    return np.stack([np.stack(cell) for cell in cells])
+
+
+def _of_samples(cells: pd.Series) -> np.ndarray:
+    """Return the value of a target for each sample as that of a sequence of one frame, shape (samples, 1, 1)."""
+    return cells.to_numpy(dtype=np.float64, na_value=np.nan)[:, None, None]
+
+
+def _mean_of(values: np.ndarray) -> float:
+    """Return the mean of the numbers that are there; 0 where none is."""
+    there = values[~np.isnan(values)]
+    return float(there.mean()) if len(there) else 0.0
 
 
 def squared_emd(logits: Tensor, target: Tensor) -> Tensor:

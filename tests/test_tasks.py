@@ -14,6 +14,7 @@ from torchmetrics.functional import concordance_corrcoef
 
 from pkdot.data import Samples
 from pkdot.errors import ConfigError
+from pkdot.splits import Parts
 from pkdot.tasks import Task, TaskParams, ccc, squared_emd
 
 REAL = TaskParams(kind="regression", loss="ccc")
@@ -133,6 +134,37 @@ def test_mse_counts_frames_with_a_target():
 def test_tokens_of_classes_are_averaged():
     features = torch.randn(2, 3, 4)
     assert_close(class_task().pool(features), features.mean(dim=1))
+
+
+def sample_task(**columns):
+    table = pd.DataFrame(columns)
+    return Task(REAL, Samples(table, {"targets": dict.fromkeys(columns)}))
+
+
+def test_values_of_samples_are_pooled_like_classes():
+    task = sample_task(height=[180.0, 165.0, None], weight=[80.0, None, 60.0])
+    assert (task.outputs, task.rows_per_sample(3)) == (2, 1)
+    features = torch.randn(2, 3, 4)
+    assert_close(task.pool(features), features.mean(dim=1))
+    assert_close(task.target(np.array([2, 0])), tensor([[torch.nan, 60.0], [180.0, 80.0]]), equal_nan=True)
+
+
+def test_networks_see_values_in_units_of_the_training_part_and_owners_in_their_own():
+    task = sample_task(height=[180.0, 160.0, 170.0, None, 999.0], constant=[3.0] * 5)
+    nobody = np.empty(0, dtype=int)
+    task.use_labels_of(Parts(np.array([0, 1, 2, 3]), np.array([4]), nobody, nobody, {}))
+    seen = task.target(np.arange(5))
+    assert_close(seen[:3, 0], tensor([1.0, -1.0, 0.0]) / np.sqrt(2 / 3), check_dtype=False)
+    assert_close(seen[:3, 1], torch.zeros(3))
+    assert seen[4].isnan().all(), "the label of an unlabelled row reaches nothing"
+    np.testing.assert_allclose(task.answer.in_units(seen[:3])[:, 0], [180, 160, 170])
+    np.testing.assert_allclose(task.answer.finish(seen[:3], 3)[:, 0, 0], [180, 160, 170])
+    assert task.values[:3, 0, 0, 0].tolist() == [180, 160, 170]
+    sequence = real_task(np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4))
+    before = sequence.target(np.arange(2))
+    sequence.use_labels_of(Parts(np.array([0]), nobody, np.array([1]), nobody, {}))
+    assert torch.equal(sequence.target(np.arange(2)), before)
+    assert sequence.answer.in_units(before) is before
 
 
 @pytest.mark.parametrize(("kind", "loss"), [("regression", "ordinal"), ("classification", "ccc"), ("ordinal", "mse")])

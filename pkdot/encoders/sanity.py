@@ -76,9 +76,9 @@ def _of_clips(clips: np.ndarray) -> np.ndarray:
     return np.stack([small.mean(axis=1), small.std(axis=1), change], axis=1)
 
 
-def described(features: Features, rows: np.ndarray, tokens: int, regression: bool) -> np.ndarray:
+def described(features: Features, rows: np.ndarray, tokens: int, sequence: bool) -> np.ndarray:
     """Return plain features of manifest rows: one row a sample, or one a token where values change in time."""
-    if not regression:
+    if not sequence:
         return np.concatenate([plain_features(part) for part in chunks(features, rows)])
     time = 1 if len(features.shape) == 4 else len(features.shape)  # clips have the time first, the others last
     parts = []
@@ -129,7 +129,8 @@ def scores_of(model: Any, task: Task, tables: dict[str, np.ndarray], rows: dict[
     usable = np.isfinite(target).all(axis=1) if task.regression else np.ones(len(target), dtype=bool)
     if not usable.any() or (not task.regression and len(np.unique(target)) < 2):
         return {}
-    model.fit(tables["train"][usable], target[usable])
+    wanted = target[usable]
+    model.fit(tables["train"][usable], wanted[:, 0] if wanted.ndim == 2 and wanted.shape[1] == 1 else wanted)
     scores = {}
     for part in tables.keys() - {"train"}:
         if not len(rows[part]):
@@ -155,7 +156,7 @@ def sanity(features: Features, task: Task, tokens: int, rows: dict[str, np.ndarr
 
     For real targets, ``logistic_regression`` is a ridge regression.
     """
-    tables = {part: described(features, own, tokens, task.regression) for part, own in rows.items() if len(own)}
+    tables = {part: described(features, own, tokens, task.sequence) for part, own in rows.items() if len(own)}
     models = {"logistic_regression": linear_model(task), "extra_trees": forest(task, seed)}
     return {name: scores_of(model, task, tables, rows) for name, model in models.items()}
 

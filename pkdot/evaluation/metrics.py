@@ -30,7 +30,7 @@ class Metric:
     kinds : tuple of str
         The kinds of task that have it.
     value : callable
-        From ``ClassTotals``, or for a regression the moments of one target, shape (R, 6), to values, shape (R,).
+        From ``ClassTotals``, or for a regression the moments of one target, shape (R, 7), to values, shape (R,).
     lower_is_better : bool
         The direction.
     """
@@ -79,10 +79,19 @@ def _auc(totals: ClassTotals) -> np.ndarray:
 
 def _concordance(moments: np.ndarray) -> np.ndarray:
     """Return the concordance correlation coefficient (Lin 1989) over all frames."""
-    n, x, y, xx, yy, xy = moments.T
+    n, x, y, xx, yy, xy, _ = moments.T
     mean_x, mean_y = x / n, y / n
     spread = xx / n - mean_x**2 + yy / n - mean_y**2 + (mean_x - mean_y) ** 2
     return 2 * (xy / n - mean_x * mean_y) / spread
+
+
+def _mean_difference(moments: np.ndarray) -> np.ndarray:
+    return moments[:, 6] / moments[:, 0]
+
+
+def _root_mean_square(moments: np.ndarray) -> np.ndarray:
+    n, _, _, xx, yy, xy, _ = moments.T
+    return np.sqrt(np.maximum(xx - 2 * xy + yy, 0) / n)
 
 
 # In the order of the report; the first one of a kind of task is its primary metric.
@@ -94,6 +103,8 @@ METRICS = (
     Metric("macro_f1", "macro F1", CLASSES, _macro_f1),
     Metric("auc", "area under the ROC curve", CLASSES, _auc),
     Metric("ccc", "concordance correlation", ("regression",), _concordance),
+    Metric("mae", "mean absolute error", ("regression",), _mean_difference, lower_is_better=True),
+    Metric("rmse", "root mean square error", ("regression",), _root_mean_square, lower_is_better=True),
 )
 
 

@@ -153,7 +153,7 @@ def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
 
 
 class MomentSums:
-    """Sums over each subject's frames of 1, x, y, x^2, y^2 and x y (x predicted, y true), for each target.
+    """Sums over each subject's frames of 1, x, y, x^2, y^2, x y and |x - y| (x predicted, y true), for each target.
 
     Parameters
     ----------
@@ -174,12 +174,12 @@ class MomentSums:
             for code, name in enumerate(output.categories):
                 rows = output.codes == code
                 x, y = (table[column].to_numpy()[rows].astype(float) for column in ("prediction", "target"))
-                sums = self.moments.setdefault(name, np.zeros((self.subjects, 6)))
-                for place, column in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y)):
+                sums = self.moments.setdefault(name, np.zeros((self.subjects, 7)))
+                for place, column in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(x - y))):
                     sums[:, place] += np.bincount(number[rows], column, minlength=self.subjects)
 
     def totals(self, parts: list[tuple[np.ndarray, MomentSums]]) -> dict[str, np.ndarray]:
-        """Return the totals of each target, shape (R, 6): each part gives those of its subjects, with their weights."""
+        """Return the totals of each target, shape (R, 7): each part gives those of its subjects, with their weights."""
         return {name: np.asarray(sum(weights @ part.moments[name] for weights, part in parts)) for name in self.moments}
 
     def __len__(self) -> int:

@@ -38,7 +38,9 @@ def prediction_table(
     samples = fold.samples.table.iloc[rows][IDS].reset_index(drop=True)
     task = fold.task
     if task.regression:
-        return _frames(samples, logits.float().numpy(), task.targets[rows], task.names)
+        truth = task.values[rows]
+        values = task.answer.in_units(logits.float().reshape(truth.shape))
+        return _frames(samples, values.numpy(), truth, task.names)
     classes = task.classes
     probabilities = logits.double().softmax(dim=1).numpy()
     samples["target"] = pd.Categorical.from_codes(task.targets[rows], classes)

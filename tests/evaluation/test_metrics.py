@@ -63,7 +63,7 @@ def test_metrics_of_classes_are_those_of_sklearn(seed, classes, ties):
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 9999))
-def test_ccc_is_that_of_torchmetrics(seed):
+def test_metrics_of_values_are_those_of_other_libraries(seed):
     table = real_table(seed)
     got = Metrics(table, names_of(table), "regression", None).all()
     for output in ("valence", "arousal"):
@@ -71,6 +71,9 @@ def test_ccc_is_that_of_torchmetrics(seed):
         # torchmetrics divides by n - 1, Lin (1989) by n: many repeats make them one
         said, truth = (from_numpy(np.tile(part[c].to_numpy(), 5000)) for c in ("prediction", "target"))
         assert got[f"ccc_{output}"] == pytest.approx(float(concordance_corrcoef(said, truth)), abs=1e-4)
+        pair = part["target"], part["prediction"]
+        assert got[f"mae_{output}"] == pytest.approx(sk.mean_absolute_error(*pair))
+        assert got[f"rmse_{output}"] == pytest.approx(sk.root_mean_squared_error(*pair))
     assert got["ccc_mean"] == pytest.approx((got["ccc_valence"] + got["ccc_arousal"]) / 2)
 
 
