@@ -56,7 +56,14 @@ def run_fold(folder: Path) -> None:
 
     task = TaskParams(kind="regression", loss="ccc")
     params = FoldParams(fold=0, seeds=SEEDS, methods=STUDENTS, modalities=MODALITIES, task=task)
-    evaluate_fold(folder / "manifest.parquet", folder / "teachers", folder / "students", folder / "folds", params)
+    evaluate_fold(
+        folder / "manifest.parquet",
+        folder / "teachers",
+        folder / "students",
+        folder / "foreign",
+        folder / "folds",
+        params,
+    )
 
 
 def run_summary(folder: Path) -> None:

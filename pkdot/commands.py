@@ -62,6 +62,11 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     simulate.add_argument("--workers", type=int, default=1, help="number of processes")
     simulate.add_argument("options", nargs="*", metavar="KEY=VALUE", help="such as subjects=4 classes=[BL1,PA4]")
     verb(_methods, "list the methods with their papers, needs and options")
+    score = verb(_score, "hold another model's predictions against the baseline of an experiment")
+    score.add_argument("predictions", type=Path, help="a CSV or Parquet file, see docs/foreign-models.md")
+    score.add_argument("--experiment", required=True, help="one that has results, such as biovid")
+    score.add_argument("--name", help="of the model; that of the file by default")
+    score.add_argument("--out", type=Path, help="write the numbers to this file too, as JSON")
     reference = verb(_reference, "print the reference of all options, in Markdown")
     reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")
     track = verb(_track, "copy results to MLflow again, after its store was down or lost")
@@ -183,6 +188,18 @@ def _methods(options: argparse.Namespace) -> None:
             print(f"    needs {', '.join(NEEDS[need] for need in sorted(method.needs))}")
         for option, field in method.Options.model_fields.items():
             print(f"    {option} = {field.default}: {field.description}")
+
+
+def _score(options: argparse.Namespace) -> None:
+    """Print how another model's predictions compare with the baseline, and write it where that is wanted."""
+    from pkdot.evaluation.score import score
+    from pkdot.files import write_json
+    from pkdot.reporting.scores import lines_of
+
+    scored = score(options.predictions, Layout.of(options.experiment), options.name or options.predictions.stem)
+    print(*lines_of(scored), sep="\n")
+    if options.out is not None:
+        write_json(options.out, scored)
 
 
 def _reference(options: argparse.Namespace) -> None:

@@ -205,6 +205,11 @@ class Experiment(Params):
         return value
 
     @property
+    def scored(self) -> list[str]:
+        """Names of the methods of the contest and of the models from elsewhere."""
+        return [*self.method_names, *self.evaluation.foreign]
+
+    @property
     def method_names(self) -> list[str]:
         """Names of the methods of the contest."""
         return [method.name for method in self.students.methods]

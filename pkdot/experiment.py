@@ -76,7 +76,7 @@ def _check(where: str, experiment: Experiment) -> None:
         _check_data(experiment)
         _check_names(experiment)
         _check_networks(experiment)
-        experiment.evaluation.check(experiment.method_names, list(experiment.ablation))
+        experiment.evaluation.check(experiment.scored, list(experiment.ablation))
     except ConfigError as error:
         lines = [line if line.endswith((".", "?")) else f"{line}." for line in str(error).splitlines()]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from error
@@ -133,6 +133,12 @@ def _check_names(experiment: Experiment) -> None:
         if method.name in taken:
             raise ConfigError(f"'{method.name}' is a method and {taken[method.name]}; rename the modality")
     taken |= {method.name: "a method of the contest" for method in experiment.students.methods}
+    for name in experiment.evaluation.foreign:
+        if not re.fullmatch(IDENTIFIER, name):
+            raise ConfigError(f"evaluation.foreign: '{name}' is no name; use small letters, digits and _")
+        if name in taken:
+            raise ConfigError(f"evaluation.foreign: '{name}' is {taken[name]} too; give the model another name")
+        taken[name] = "a model from elsewhere"
     for name in experiment.ablation:
         if not re.fullmatch(IDENTIFIER, name):
             raise ConfigError(f"ablation: '{name}' is no name; use small letters, digits and _")

@@ -12,6 +12,7 @@ from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import ConfigError
 from pkdot.evaluation.fold import FoldParams
+from pkdot.evaluation.foreign import ForeignParams
 from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
@@ -45,6 +46,7 @@ def everything(e: Experiment) -> str:
         all_params += [job_params("encoder", encoder(e, name, number)) for name in modalities]
         all_params += [job_params("teachers", teachers(e, number)), job_params("fold", fold(e, number))]
         all_params += [job_params("students", students(e, number, method)) for method in contestants(e)]
+    all_params += [job_params("foreign", foreign(e, name)) for name in e.evaluation.foreign]
     return hashlib.sha256("\n".join(all_params).encode()).hexdigest()
 
 
@@ -154,6 +156,13 @@ def contestants(e: Experiment, contest: str = "") -> list[str]:
     return e.method_names
 
 
+def foreign(e: Experiment, method: str) -> ForeignParams:
+    """Return the parameters of the predictions of a model from elsewhere."""
+    if method not in e.evaluation.foreign:
+        raise ConfigError(f"evaluation.foreign does not hold '{method}'; add it")
+    return ForeignParams(label=method, task=e.task, seeds=e.seeds)
+
+
 def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
     """Return the parameters of the metrics of one fold."""
     e = e.for_fold(fold)
@@ -161,6 +170,7 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
         fold=fold,
         seeds=e.seeds,
         methods=contestants(e, contest),
+        foreign=[] if contest else list(e.evaluation.foreign),
         modalities=[] if contest else list(e.modalities),
         task=e.task,
     )
@@ -170,14 +180,17 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
     """Return the parameters of the comparison over all folds."""
     if contest:
         reference = e.evaluation.ablation_reference
-        compared, contrasts = [], [(variant, reference) for variant in e.ablation if variant != reference]
+        compared, foreign = [], []
+        contrasts = [(variant, reference) for variant in e.ablation if variant != reference]
     else:
-        compared = [method for method in e.method_names if method not in e.prevalent_only]
+        foreign = list(e.evaluation.foreign)
+        compared = [*(method for method in e.method_names if method not in e.prevalent_only), *foreign]
         contrasts = e.evaluation.declared(e.method_names)
     return SummaryParams(
         experiment=experiment,
         task=e.task,
-        methods=contestants(e, contest),
+        methods=[*contestants(e, contest), *foreign],
+        foreign=foreign,
         teachers=teachers_of([] if contest else e.modalities),
         prevalent_only=e.prevalent_only,
         compared=compared,

@@ -161,6 +161,15 @@ class Layout:
         """Return the file that says which options a method chose on a fold."""
         return self.students(fold) / choice_name(label)
 
+    @property
+    def foreign(self) -> Path:
+        """The folder of the predictions of models from elsewhere."""
+        return self.results / "foreign"
+
+    def foreign_marker(self, name: str) -> Path:
+        """Return the file that says that the predictions of a model from elsewhere were checked."""
+        return self.foreign / f"{name}.json"
+
     def fold(self, fold: int | str, contest: str = "") -> Path:
         """Return the metrics of a fold, of the main contest or of another."""
         return self.results / f"{contest}folds" / f"{fold_name(fold)}.json"

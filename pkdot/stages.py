@@ -84,6 +84,9 @@ STAGES = {
     "students": Stage(
         "pkdot.training.student:train_students", "train the students of a method on a fold", "pkdot.jobs:students"
     ),
+    "foreign": Stage(
+        "pkdot.evaluation.foreign:read_foreign", "check the predictions of a model from elsewhere", "pkdot.jobs:foreign"
+    ),
     "fold": Stage("pkdot.evaluation.fold:evaluate_fold", "score all methods on a fold", "pkdot.jobs:fold"),
     "summary": Stage("pkdot.evaluation.summary:summarise", "compare all methods over all folds", "pkdot.jobs:summary"),
     "ablation": Stage(

@@ -11,6 +11,7 @@ from pydantic import Field
 from pkdot import layout
 from pkdot.data import Samples
 from pkdot.errors import DataError
+from pkdot.evaluation.foreign import check_complete
 from pkdot.evaluation.statistics import finite
 from pkdot.files import write_json
 from pkdot.params import Params
@@ -29,34 +30,43 @@ class FoldParams(Params):
     fold: int = Field(ge=0, description="number of the fold")
     seeds: list[int] = Field(min_length=1, description="seeds")
     methods: list[str] = Field(description="methods, in the order of the report")
+    foreign: list[str] = Field([], description="models from elsewhere, whose predictions were given as files")
     modalities: list[str] = Field(description="modalities whose own teachers are scored too")
     task: TaskParams = Field(description="what is predicted")
 
 
-def evaluate_fold(manifest: Path, teachers: Path, students: Path, out: Path, params: FoldParams) -> None:
+def evaluate_fold(manifest: Path, teachers: Path, students: Path, foreign: Path, out: Path, params: FoldParams) -> None:
     """Write ``fold_<k>.json`` (metrics of every method and seed) and ``fold_<k>.predictions.parquet``.
 
-    Methods are compared on the samples that all of them could predict; ``left_out`` counts the others.
+    Methods are compared on the samples that all of them could predict; ``left_out`` counts the others. A model from
+    elsewhere has to predict all of these.
 
     Raises
     ------
     DataError
-        A method has no predictions, or no sample was predicted by all methods.
+        A method has no predictions, a model from elsewhere lacks some, or no sample was predicted by all methods.
     """
     from pkdot.evaluation.metrics import Metrics
     from pkdot.tables import TableWriter
 
     samples = Samples.load(manifest)
     files = _prediction_files(teachers, students, params)
+    given = {
+        (name, seed): layout.trained(foreign, seed, name) / layout.PREDICTIONS
+        for seed in params.seeds
+        for name in params.foreign
+    }
     name = layout.fold_name(params.fold)
-    with job(__name__, out, params, inputs=[manifest, *files.values()], record=name) as scratch:
-        predicted = [_sample_ids(path) for path in files.values()]
+    with job(__name__, out, params, inputs=[manifest, *files.values(), *given.values()], record=name) as scratch:
+        predicted = [sample_ids(path) for path in files.values()]
         common, seen = set.intersection(*predicted), set.union(*predicted)
         if not common:
             raise DataError(f"{manifest}: no test sample of fold {params.fold} has every modality; see ledger.csv.")
+        for (method, _seed), path in given.items():
+            check_complete(f"evaluation.foreign.{method}", params.fold, sample_ids(path), common)
         scored: dict[str, dict] = {}
         with TableWriter(scratch / f"{name}.predictions.parquet") as writer:
-            for (method, seed), path in files.items():
+            for (method, seed), path in (files | given).items():
                 parts = _kept(path, common, {"fold": params.fold, "seed": seed, "method": method}, writer)
                 # the metrics of the whole fold: all of it counts as one subject
                 values = Metrics(parts, [method], params.task.kind, samples.classes, unit="method").all()
@@ -81,7 +91,7 @@ def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dic
     }
 
 
-def _sample_ids(path: Path) -> set[str]:
+def sample_ids(path: Path) -> set[str]:
     """Return the samples that a method predicted."""
     from pkdot.tables import read_parts
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pkdot.evaluation.contest import Contest
+    from pkdot.evaluation.metrics import Metrics
 
 OWN, RIVALS = "pkdot", ("tnet_only", "kd", "feature_mse")  # the question of the project
 DECLARED, TEACHERS = "declared", "teachers"  # families of contrasts
@@ -38,6 +39,11 @@ class EvaluationParams(ResamplingParams):
         None,
         description="pairs [method, reference] that are tested beside each distilled method against the baseline; null "
         "declares pkdot against tnet_only, kd and feature_mse, as far as they take part",
+    )
+    foreign: dict[str, str] = Field(
+        {},
+        description="models from elsewhere: a name for the report -> the file of their predictions, see "
+        "docs/foreign-models.md; each is one more row, tested against the baseline among the declared contrasts",
     )
     ablation_reference: str = Field("released", description="the variant that every other one is tested against")
 
@@ -91,7 +97,10 @@ class SummaryParams(Params):
 
     experiment: str = Field(description="name of the experiment")
     task: TaskParams = Field(description="what is predicted")
-    methods: list[str] = Field(description="methods that train students, in the order of the report")
+    methods: list[str] = Field(
+        description="methods that train students, then models from elsewhere, in the order of the report"
+    )
+    foreign: list[str] = Field([], description="those of them that are models from elsewhere")
     teachers: list[str] = Field(description="teachers, the one of all modalities first")
     prevalent_only: list[str] = Field(
         min_length=1, description="methods that never use privileged data; the strongest is the baseline"
@@ -182,6 +191,7 @@ def _summary(
     return {
         "experiment": params.experiment,
         "title": samples.about["title"],
+        "foreign": params.foreign,
         "simulated": samples.about["simulated"],
         "primary_metric": names[0],
         "grouped": grouped,
@@ -195,36 +205,53 @@ def _summary(
 
 
 def _contest(tables: list[Path], samples: Samples, params: SummaryParams) -> tuple[Contest, bool]:
-    """Return the contest over all folds, and whether some people can only be drawn together.
-
-    People of one video are not independent: those who stay together in the splits are one unit of all statistics.
-    """
+    """Return the contest over all folds, and whether some people can only be drawn together."""
     from pkdot.evaluation.contest import Contest
+
+    groups, grouped = units(tables, params)
+    runs = {method: runs_of(method, tables, groups, samples, params) for method in (*params.methods, *params.teachers)}
+    return Contest(runs, len(groups), params.evaluation.bootstrap, params.evaluation.seed), grouped
+
+
+def units(tables: list[Path], params: SummaryParams) -> tuple[list[str], bool]:
+    """Return the units of all statistics, and whether some of them are several people.
+
+    People of one video are not independent: those who stay together in the splits are one unit.
+
+    Parameters
+    ----------
+    tables : list of Path
+        The predictions of all folds.
+    params : SummaryParams
+        The seeds.
+    """
+    from pkdot.tables import read_parts
+
+    people: dict[str, set[str]] = {"group_id": set(), "subject_id": set()}
+    for path in tables:
+        for part in read_parts(path, list(people), layout.UPPER_BOUND, params.seeds.networks[0]):
+            for column, found in people.items():
+                found.update(part[column].unique())
+    return sorted(people["group_id"]), len(people["group_id"]) < len(people["subject_id"])
+
+
+def runs_of(
+    method: str, tables: list[Path], groups: list[str], samples: Samples, params: SummaryParams
+) -> list[Metrics]:
+    """Return the metrics of a method over these units, one entry a seed."""
     from pkdot.evaluation.metrics import Metrics
     from pkdot.tables import read_parts
 
-    seeds = params.seeds.networks
-    people: dict[str, set[str]] = {"group_id": set(), "subject_id": set()}
-    for path in tables:
-        for part in read_parts(path, list(people), layout.UPPER_BOUND, seeds[0]):
-            for column, found in people.items():
-                found.update(part[column].unique())
-    groups = sorted(people["group_id"])
-    runs = {
-        method: [
-            Metrics(
-                (part for path in tables for part in read_parts(path, method=method, seed=seed)),
-                groups,
-                params.task.kind,
-                samples.classes,
-                unit="group_id",
-            )
-            for seed in seeds
-        ]
-        for method in (*params.methods, *params.teachers)
-    }
-    contest = Contest(runs, len(groups), params.evaluation.bootstrap, params.evaluation.seed)
-    return contest, len(groups) < len(people["subject_id"])
+    return [
+        Metrics(
+            (part for path in tables for part in read_parts(path, method=method, seed=seed)),
+            groups,
+            params.task.kind,
+            samples.classes,
+            unit="group_id",
+        )
+        for seed in params.seeds.networks
+    ]
 
 
 def _contrasts(contest: Contest, baseline: str, primary: str, params: SummaryParams) -> list[dict]:

@@ -48,7 +48,7 @@ def headline(summary: dict, validation: dict[str, float]) -> str | None:
     validation : dict of str to float
         Validation score of each student; the best one is chosen where ``pkdot`` did not take part.
     """
-    rivals = _against(summary, summary["baseline"]["method"])
+    rivals = _own_against_baseline(summary)
     return OWN if OWN in rivals else max(rivals, key=validation.__getitem__, default=None)
 
 
@@ -75,6 +75,7 @@ def conclude(summary: dict, validation: dict[str, float]) -> Conclusion:
         _power(summary, method),
         _gap(summary, method),
         _winners(summary),
+        *(_test(each, summary) for each in _of_foreign(summary)),
         _choice(summary, method),
         summary["seeds_note"],
     ]
@@ -128,11 +129,23 @@ def _against(summary: dict, reference: str) -> dict[str, dict]:
     return {each["method"]: each for each in contrasts_of(summary) if each["reference"] == reference}
 
 
+def _own_against_baseline(summary: dict) -> dict[str, dict]:
+    """Return the declared contrasts of the students that were trained here with the baseline, by their method."""
+    found = _against(summary, summary["baseline"]["method"])
+    return {method: each for method, each in found.items() if method not in summary["foreign"]}
+
+
 def _contrasts_with(summary: dict, method: str) -> list[dict]:
     """Return the declared contrasts of a method, the one with the baseline first."""
     baseline = summary["baseline"]["method"]
     own = [each for each in contrasts_of(summary) if each["method"] == method]
     return sorted(own, key=lambda each: each["reference"] != baseline)
+
+
+def _of_foreign(summary: dict) -> list[dict]:
+    """Return the declared contrasts of models from elsewhere with the baseline."""
+    found = _against(summary, summary["baseline"]["method"])
+    return [found[method] for method in summary["foreign"]]
 
 
 def _gain(entry: dict) -> float:
@@ -243,7 +256,7 @@ def _gap(summary: dict, method: str) -> str:
 
 
 def _winners(summary: dict) -> str:
-    rivals = _against(summary, summary["baseline"]["method"])
+    rivals = _own_against_baseline(summary)
     better, worse = (_named(rivals.values(), kind) for kind in ("better", "worse"))
     first = f"Better than the baseline after the correction: {joined(better)}."
     if not better:
@@ -256,7 +269,7 @@ def _named(contrasts: Iterable[dict], kind: str) -> list[str]:
 
 
 def _choice(summary: dict, method: str) -> str:
-    rivals, rows = _against(summary, summary["baseline"]["method"]), _rows(summary)
+    rivals, rows = _own_against_baseline(summary), _rows(summary)
     best = max(rivals, key=lambda name: _gain(rivals[name]))
     why = (
         f"{method} is named here because it is this project's own method"

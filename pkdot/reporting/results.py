@@ -43,8 +43,10 @@ class Results:
         Methods that train students, in the order of the configuration.
     teachers : list of str
         The teacher of all modalities first, then those of single ones.
+    foreign : list of str
+        Models from elsewhere, of which there are predictions alone.
     everyone : list of str
-        Methods, then teachers.
+        Methods, then models from elsewhere, then teachers.
     folds, seeds : list of int
         All folds, and the seeds of teachers and students.
     """
@@ -53,7 +55,8 @@ class Results:
         self.layout, self.experiment = Layout(processed, folder), experiment
         self.methods = [method.name for method in experiment.students.methods]
         self.teachers = teachers_of(experiment.modalities)
-        self.everyone = [*self.methods, *self.teachers]
+        self.foreign = list(experiment.evaluation.foreign)
+        self.everyone = [*self.methods, *self.foreign, *self.teachers]
         self.folds = list(range(experiment.splits.fold_count))
         self.seeds = experiment.seeds
 
@@ -136,6 +139,8 @@ class Results:
             return "baseline"
         if method == UPPER_BOUND:
             return "upper bound"
+        if method in self.foreign:
+            return "from elsewhere"
         return "student" if method in self.methods else "teacher of one modality"
 
     @property

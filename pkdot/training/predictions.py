@@ -40,17 +40,24 @@ def prediction_table(
     if task.regression:
         truth = task.values[rows]
         values = task.answer.in_units(logits.float().reshape(truth.shape))
-        return _frames(samples, values.numpy(), truth, task.names)
-    classes = task.classes
+        return frame_table(samples, values.numpy(), truth, task.names)
     probabilities = logits.double().softmax(dim=1).numpy()
-    samples["target"] = pd.Categorical.from_codes(task.targets[rows], classes)
-    samples["prediction"] = pd.Categorical.from_codes(probabilities.argmax(axis=1), classes)
-    for number in range(len(classes)):
-        samples[f"score_{number}"] = probabilities[:, number]
-    return samples
+    return class_table(samples, probabilities, task.targets[rows], list(task.classes or ()))
 
 
-def _frames(samples: pd.DataFrame, values: np.ndarray, targets: np.ndarray, names: list[str]) -> pd.DataFrame:
+def class_table(
+    samples: pd.DataFrame, probabilities: np.ndarray, targets: np.ndarray, classes: list[str]
+) -> pd.DataFrame:
+    """Return the table of classes, a row for each sample: its ids, its target, the likeliest class, all scores."""
+    columns: dict[str, np.ndarray | pd.Categorical] = {
+        "target": pd.Categorical.from_codes(targets, classes),
+        "prediction": pd.Categorical.from_codes(probabilities.argmax(axis=1), classes),
+    }
+    scores = {f"score_{number}": probabilities[:, number] for number in range(len(classes))}
+    return samples.assign(**columns, **scores)
+
+
+def frame_table(samples: pd.DataFrame, values: np.ndarray, targets: np.ndarray, names: list[str]) -> pd.DataFrame:
     """Return the table of a regression, a row for each frame and target that has an annotation."""
     count, _, _, outputs = targets.shape
     truth = targets.reshape(count, -1, outputs)

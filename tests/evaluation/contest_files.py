@@ -33,6 +33,7 @@ class ContestFiles:
         self, folder, subjects=8, folds=2, samples=12, right=RIGHT, one_class_a_subject=False, validation=None
     ):
         self.folder, self.right, self.folds = folder, right, folds
+        self.foreign: list[str] = []
         self.validation = validation or {"student_only": [0.5] * folds}
         number = np.repeat(np.arange(subjects), samples)
         kind = number % 2 if one_class_a_subject else np.arange(len(number)) % 2
@@ -75,10 +76,11 @@ class ContestFiles:
             fold=fold,
             seeds=SEEDS,
             methods=methods or [method for method in self.right if method not in TEACHERS],
+            foreign=self.foreign,
             modalities=["face", "eda"],
             task=TaskParams(kind=kind),
         )
-        parts = (self.folder / stage / f"fold_{fold}" for stage in ("teachers", "students"))
+        parts = (self.folder / stage / f"fold_{fold}" for stage in ("teachers", "students", "foreign"))
         evaluate_fold(self.manifest, *parts, self.folder / "folds", params)
         return json.loads((self.folder / "folds" / f"fold_{fold}.json").read_text())
 

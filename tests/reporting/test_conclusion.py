@@ -36,6 +36,7 @@ def summary(pkdot, kd=(0.02, 0.4), teacher=0.1, share=0.4, metric="accuracy", le
     ends = (None, None) if share is None else (share - 0.2, share + 0.2)
     return {
         "primary_metric": metric,
+        "foreign": [],
         "grouped": False,
         "seeds_note": NOTE,
         "baseline": {"method": "student_only", "validation": {"student_only": 0.5}},

@@ -76,9 +76,8 @@ def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) 
     do("ledger", ledgers, out=data, params=jobs.ledger(e))
     do("splits", manifest, out=data, params=jobs.splits(e))
     for fold in folds:
-        encoders, teachers, students = (
-            results / stage / f"fold_{fold}" for stage in ("encoders", "teachers", "students")
-        )
+        stages = ("encoders", "teachers", "students", "foreign")
+        encoders, teachers, students, foreign = (results / stage / f"fold_{fold}" for stage in stages)
         for modality in e.modalities:
             params = jobs.encoder(e, modality, fold)
             do("encoder", manifest, splits, data / modality, out=encoders / modality, params=params)
@@ -87,7 +86,7 @@ def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) 
         for method in e.students.methods:
             params = jobs.students(e, fold, method.name)
             do("students", manifest, splits, embeddings, teachers, out=students, params=params)
-        do("fold", manifest, teachers, students, out=results / "folds", params=jobs.fold(e, fold))
+        do("fold", manifest, teachers, students, foreign, out=results / "folds", params=jobs.fold(e, fold))
     scored = [results / f"folds/fold_{fold}.json" for fold in folds]
     choices = [results / f"students/fold_{fold}/{method}.json" for fold in folds for method in e.prevalent_only]
     do("summary", manifest, scored, choices, out=results, params=jobs.summary(e, name))

@@ -12,6 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic import write_config
 
@@ -250,3 +251,20 @@ def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finis
         verified(path)
     assert metrics(finished) == before
     assert planned(finished) == {}
+
+
+def test_a_model_from_elsewhere_enters_without_a_training(finished):
+    """Its file is made of the student's own predictions; only the folds, the summary and the report are made again."""
+    table = pd.read_parquet(finished / "results/tiny/predictions.parquet")
+    table = table[table["method"] == "kd"].rename(columns={"score_0": "a", "score_1": "b"})
+    table[["fold", "sample_id", "a", "b"]].to_csv(finished / "their results.csv", index=False)
+    changed = {**tiny_config(), "evaluation": {"bootstrap": 100, "foreign": {"theirs": "their result.csv"}}}
+    config = write_config(finished / "config/tiny.yaml", changed)
+    said = run(finished, check=False)
+    assert "config/tiny.yaml: evaluation.foreign.theirs: their result.csv: no such file." in said
+    config.write_text(config.read_text().replace("their result.csv", "their results.csv"))
+    said = run(finished)
+    assert jobs_of(said) == ["fold", "fold", "foreign", "report", "summary"]
+    rows = json.loads((finished / "results/tiny/summary.json").read_text())["rows"]
+    mean = {row["method"]: row["mean"] for row in rows if row["metric"] == "accuracy"}
+    assert mean["theirs"] == mean["kd"]

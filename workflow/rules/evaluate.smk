@@ -1,6 +1,42 @@
 """Metrics of a fold, and of all folds; `contest` is empty, or `ablation/` for the variants of a method."""
 
 
+def foreign_file(wildcards):
+    """Return the file of the predictions of a model from elsewhere."""
+    chosen = experiment(wildcards.experiment).evaluation.foreign
+    path = chosen.get(wildcards.method, "")
+    if not Path(path).is_file():
+        where = (
+            f"config/{wildcards.experiment}.yaml: evaluation.foreign.{wildcards.method}"
+        )
+        raise WorkflowError(f"{where}: {path or 'nothing'}: no such file.")
+    return path
+
+
+rule foreign:
+    """Check the predictions of a model from elsewhere."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
+        splits=rules.splits.output,
+        predictions=foreign_file,
+    output:
+        marker=FILES.foreign_marker("{method}"),
+    log:
+        f"{LOGS}/foreign/{{method}}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        cfg=job_params("foreign", "method"),
+    shell:
+        "pkdot foreign --manifest {input.manifest} --splits {input.splits} --predictions {input.predictions:q}"
+        " --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"
+
+
 rule fold:
     """Score all methods on a fold."""
     input:
@@ -11,6 +47,15 @@ rule fold:
             rules.students.output.marker,
             method=jobs.contestants(
                 experiment(wildcards.experiment), wildcards.contest
+            ),
+            **wildcards,
+        ),
+        foreign=lambda wildcards: expand(
+            rules.foreign.output.marker,
+            method=(
+                []
+                if wildcards.contest
+                else experiment(wildcards.experiment).evaluation.foreign
             ),
             **wildcards,
         ),
@@ -28,8 +73,10 @@ rule fold:
     params:
         cfg=job_params("fold", "fold", "contest"),
         students=str(FILES.students("{fold}")),
+        foreign=str(FILES.foreign / fold_name("{fold}")),
     shell:
         "pkdot fold --manifest {input.manifest} --teachers $(dirname {input.teachers}) --students {params.students}"
+        " --foreign {params.foreign}"
         " --out $(dirname {output.metrics}) --params {params.cfg:q} 2> {log}"
 
 
