@@ -18,7 +18,7 @@ from pkdot.config_files import mentions
 from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
-from pkdot.experiment import load
+from pkdot.experiment import load, require_foreign
 from pkdot.layout import ABLATION, ROOTS, Layout, fold_name
 from pkdot.simulation.base import register as preparations
 from pkdot.stages import STAGES

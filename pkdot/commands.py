@@ -88,13 +88,14 @@ class _Version(argparse.Action):
 
 def _check(options: argparse.Namespace) -> None:
     """Read a configuration and its data into a temporary folder, and print what must be mended."""
-    from pkdot.experiment import load
+    from pkdot.experiment import load, require_foreign
     from pkdot.provenance import damaged
 
     experiment = load(options.config)
     for name in experiment.protocols:
         load(options.config.with_name(f"{name}.yaml"))
     print(f"{options.config}: the configuration is valid.")
+    require_foreign(options.config, experiment)
     root = experiment.dataset.root
     if experiment.dataset.is_prepared and not Path(root).exists():
         print(f"{root}: does not exist yet; the workflow makes it.")

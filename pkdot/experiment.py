@@ -49,6 +49,28 @@ def load(path: Path, manifest: Path | None = None) -> Experiment:
     return experiment
 
 
+def require_foreign(path: Path, experiment: Experiment) -> None:
+    """Refuse an experiment whose models from elsewhere have no file.
+
+    Snakemake would not: where a rule lacks a file, it takes the rule's earlier outputs for good.
+
+    Parameters
+    ----------
+    path : Path
+        The configuration, which begins the sentence.
+    experiment : Experiment
+        Its content.
+
+    Raises
+    ------
+    DataError
+        A file is not there.
+    """
+    for name, file in experiment.evaluation.foreign.items():
+        if not Path(file).is_file():
+            raise DataError(f"{path}: evaluation.foreign.{name}: {file}: no such file.")
+
+
 def _with_counted_folds(path: Path, experiment: Experiment, manifest: Path | None) -> Experiment:
     """Set the number of folds to that of the subjects, or of the groups that must stay together."""
     if manifest is not None and manifest.is_file():

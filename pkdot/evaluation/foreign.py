@@ -88,7 +88,7 @@ class Foreign:
     def __init__(self, path: Path, samples: Samples, splits: dict, task: TaskParams, seeds: list[int]) -> None:
         self.path, self.samples, self.task, self.contest_seeds = path, samples, Task(task, samples), seeds
         self._numbers = pd.Index(samples.table["sample_id"])
-        self.labelled = samples.table[self.task.names[0]].notna().to_numpy()
+        self.labelled = samples.labelled
         self.folds = len(splits["folds"])
         self.columns = self.task.names if self.task.regression else list(self.task.classes or ())
         self.fold_of = np.full((self.folds, len(samples)), False)

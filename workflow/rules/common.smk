@@ -9,11 +9,13 @@ from snakemake.io import regex_from_filepattern
 @cache
 def experiment(name):
     """The experiment that config/<name>.yaml describes."""
+    path = Path(f"config/{name}.yaml")
     try:
-        return load(
-            Path(f"config/{name}.yaml"),
-            None if workflow.is_main_process else Layout.of(name).manifest,
-        )
+        if not workflow.is_main_process:
+            return load(path, Layout.of(name).manifest)
+        described = load(path)
+        require_foreign(path, described)
+        return described
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
 
