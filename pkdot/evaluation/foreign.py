@@ -90,7 +90,7 @@ class Foreign:
         self._numbers = pd.Index(samples.table["sample_id"])
         self.labelled = samples.labelled
         self.folds = len(splits["folds"])
-        self.columns = self.task.names if self.task.regression else list(self.task.classes or ())
+        self.columns = self.task.names if self.task.regression else list(self.task.classes)
         self.fold_of = np.full((self.folds, len(samples)), False)
         for number, parts in enumerate(splits["folds"]):
             self.fold_of[number, samples.rows(parts["test"], splits["unit"])] = True

@@ -42,7 +42,7 @@ def prediction_table(
         values = task.answer.in_units(logits.float().reshape(truth.shape))
         return frame_table(samples, values.numpy(), truth, task.names)
     probabilities = logits.double().softmax(dim=1).numpy()
-    return class_table(samples, probabilities, task.targets[rows], list(task.classes or ()))
+    return class_table(samples, probabilities, task.targets[rows], task.classes)
 
 
 def class_table(
