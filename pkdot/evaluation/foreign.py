@@ -1,9 +1,9 @@
 """Predictions of models from elsewhere: a file of them is checked against the folds and takes the form of our own.
 
-A file is a CSV or Parquet table of the test samples of all folds. For classes it has a row a sample: ``fold``,
-``sample_id`` and a column for each class with its probability. For sequences it has a row a frame: ``fold``,
-``sample_id``, ``frame`` (counted from 0 in its sample) and a column for each target with its value. A column ``seed``
-may tell several trainings apart: then the seeds of the experiment, each with all samples.
+A file is a CSV or Parquet table of the test samples of all folds, with a row a sample: ``fold``, ``sample_id`` and a
+column for each class with its probability, or for each target with its value. For sequences it has a row a frame, and
+a column ``frame``, counted from 0 in its sample. A column ``seed`` may tell several trainings apart: then the seeds of
+the experiment, each with all samples.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Foreign:
         for number, parts in enumerate(splits["folds"]):
             self.fold_of[number, samples.rows(parts["test"], splits["unit"])] = True
         frames = int(np.prod(self.task.targets.shape[1:3])) if self.task.regression else 1
-        self.keys = ["fold", "sample_id", *(["frame"] if self.task.regression else [])]
+        self.keys = ["fold", "sample_id", *(["frame"] if self.task.sequence else [])]
         self.seeds: list[int] | None = None
         self.values: np.ndarray = np.empty(0)
         for first, part in _parts(path, self.keys, self.columns):
@@ -114,10 +114,10 @@ class Foreign:
         run = self.seeds.index(seed) if self.seeds else 0
         rows = np.flatnonzero(self.fold_of[fold] & self.predicted[run] & self.labelled)
         ids = self.samples.table.iloc[rows][IDS].reset_index(drop=True)
-        values, targets = self.values[run, rows], self.task.targets[rows]
+        values = self.values[run, rows]
         if self.task.regression:
-            return frame_table(ids, values, targets, self.task.names)
-        return class_table(ids, values[:, 0].astype(float), targets, self.columns)
+            return frame_table(ids, values, self.task.values[rows], self.task.names)
+        return class_table(ids, values[:, 0].astype(float), self.task.targets[rows], self.columns)
 
     def _add(self, part: pd.DataFrame, first: int) -> None:
         """Place some rows of the file; ``first`` is the number of the first of them."""
@@ -129,7 +129,7 @@ class Foreign:
         wrong = ~tested[fold, np.arange(len(part))]
         right = tested.argmax(axis=0)
         self._refuse(part, first, wrong, "'{sample_id}' is tested in fold {right}, not in fold {fold}", right=right)
-        frame = self._whole(part, first, "frame", self.values.shape[2]) if self.task.regression else 0 * sample
+        frame = self._whole(part, first, "frame", self.values.shape[2]) if self.task.sequence else 0 * sample
         run = self._runs(part, first)
         values = part[self.columns].to_numpy(dtype=float)
         self._check_values(part, first, values)
@@ -175,14 +175,14 @@ class Foreign:
         own = first + pd.Series(np.arange(len(place))).groupby(place).transform("first").to_numpy()
         before = np.where(before > 0, before, own)
         twice = before < first + np.arange(len(part))
-        what = "frame {frame} of '{sample_id}'" if self.task.regression else "'{sample_id}'"
+        what = "frame {frame} of '{sample_id}'" if self.task.sequence else "'{sample_id}'"
         self._refuse(part, first, twice, f"{what} is in row {{before}} too", before=before)
 
     def _check_frames(self) -> None:
         """Refuse a sample that has predictions for some of its annotated frames alone."""
-        if not self.task.regression:
+        if not self.task.sequence:
             return
-        truth = ~np.isnan(self.task.targets).all(axis=3).reshape(len(self.samples), -1)
+        truth = ~np.isnan(self.task.values).all(axis=3).reshape(len(self.samples), -1)
         for run in range(len(self.values)):
             missing = truth & (self._row[run] == 0) & self.predicted[run][:, None]
             for sample, frame in np.argwhere(missing)[:1]:
