@@ -37,7 +37,7 @@ wildcard_constraints:
     experiment=r"[A-Za-z0-9_-]+",
     modality=r"[a-z][a-z0-9_]*",
     method=r"[a-z][a-z0-9_]*",
-    fold=r"\d+",
+    fold=r"\d+|all",
     shard=r"\d+",
     contest=r"(ablation/)?",
 

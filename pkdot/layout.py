@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SIMULATED, PACKAGED = Path("data/simulated"), Path("data/packaged")  # what the project makes itself
 PROCESSED, RESULTS = Path("data/processed"), Path("results")
 ROOTS = (PACKAGED, SIMULATED, PROCESSED, RESULTS)  # all that the workflow writes
 
 UPPER_BOUND, TNET = "teacher", "tnet"
+ALL: Literal["all"] = "all"  # in the place of a fold's number: all subjects, of whom none is tested
 ABLATION = "ablation/"  # the contest of the variants; the main contest is called by the empty string
 
 # Names of files that stages write into folders of their own.
@@ -203,6 +205,11 @@ class Layout:
     def ablation(self) -> Path:
         """The page of the ablation."""
         return self.results / ABLATION_PAGE
+
+    @property
+    def student(self) -> Path:
+        """The description of the student that ships; the other files of its bundle lie beside it."""
+        return self.results / "student" / STUDENT
 
     @property
     def tracking(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,14 @@ from pkdot.data import Samples
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import read_json, write_json
 from pkdot.labels import LabelParams, study_of_labels
-from pkdot.layout import SPLITS
+from pkdot.layout import ALL, SPLITS
 from pkdot.provenance import job
 
 FOLDS = 5  # where the configuration says nothing
 LEAVE_ONE_OUT = "leave_one_subject_out"
 Part = list[str]  # ids of subjects, or of samples
+FoldName = Annotated[int, Field(ge=0)] | Literal["all"]  # a number, or all subjects
+NUMBER_OF_ALL = 1_000_000  # what seeds are made of in the place of a fold's number
 Scheme = Literal["leave_subjects_out", "leave_one_subject_out", "given", "official", "leave_clips_out"]
 
 
@@ -83,6 +85,7 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
 
     ``unit`` says what the lists hold: ids of subjects, or of samples for ``leave_clips_out``. ``labels`` has an entry a
     fold: ``hidden``, the training samples whose labels are not to be used, and ``wrong``, sample -> another class.
+    ``all`` and ``labels_of_all`` are the same of the student that ships: it is tested on nobody.
 
     Raises
     ------
@@ -102,8 +105,10 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
             validation = _validation(rest, params.validation_fraction, rng)
         train = [unit for unit in rest.index if unit not in set(validation)]
         folds.append({"train": sorted(train), "validation": sorted(validation), "test": sorted(test)})
+    validation = _validation(units, params.validation_fraction, rng)
+    everyone = {"train": sorted(set(units.index) - set(validation)), "validation": sorted(validation), "test": []}
     unit = "sample" if by_clip else "subject"
-    _check(folds, samples, unit, manifest)
+    _check(folds, everyone, samples, unit, manifest)
     with job(__name__, out, params, inputs=[manifest], record="splits") as scratch:
         write_json(
             scratch / SPLITS,
@@ -115,6 +120,8 @@ def make_splits(manifest: Path, out: Path, params: SplitParams) -> None:
                 "labels": [
                     study_of_labels(samples, fold["train"], unit, params, number) for number, fold in enumerate(folds)
                 ],
+                "all": everyone,
+                "labels_of_all": study_of_labels(samples, everyone["train"], unit, params, NUMBER_OF_ALL),
             },
         )
 
@@ -227,11 +234,14 @@ def _deal(units: pd.DataFrame, shares: np.ndarray, rng: np.random.Generator) -> 
     return [list(units.index[units["group"].isin(part)]) for part in members]
 
 
-def _check(folds: list[dict[str, Part]], samples: Samples, unit: str, manifest: Path) -> None:
+def _check(
+    folds: list[dict[str, Part]], everyone: dict[str, Part], samples: Samples, unit: str, manifest: Path
+) -> None:
     """Refuse an empty part, and a training part without samples of a class."""
     target = next(iter(samples.about["targets"]))
-    for number, fold in enumerate(folds):
-        for part in ("train", "validation", "test"):
+    named: list[tuple[FoldName, dict[str, Part]]] = [*enumerate(folds), (ALL, everyone)]
+    for number, fold in named:
+        for part in parts_of(number):
             rows = samples.rows(fold[part], unit)
             if not len(rows):
                 raise DataError(
@@ -250,6 +260,16 @@ def _check(folds: list[dict[str, Part]], samples: Samples, unit: str, manifest: 
                     f"{manifest}: the training part of fold {number} has no sample of class {sorted(missing)[0]}; "
                     "add subjects or remove the class from dataset.classes."
                 )
+
+
+def parts_of(fold: FoldName) -> tuple[str, ...]:
+    """Return the names of the parts that a fold must have."""
+    return ("train", "validation") if fold == ALL else ("train", "validation", "test")
+
+
+def number_of(fold: FoldName) -> int:
+    """Return the number that stands for a fold in seeds."""
+    return NUMBER_OF_ALL if isinstance(fold, str) else fold
 
 
 @dataclass(frozen=True)
@@ -273,11 +293,13 @@ class Parts:
     wrong: dict[int, str]
 
     @classmethod
-    def read(cls, splits: Path, number: int, samples: Samples) -> Parts:
+    def read(cls, splits: Path, name: FoldName, samples: Samples) -> Parts:
         """Read a fold of ``splits.json``."""
         described = read_json(splits)
-        fold = described["folds"][number]
-        labels = described["labels"][number]
+        if isinstance(name, str):
+            fold, labels = described["all"], described["labels_of_all"]
+        else:
+            fold, labels = described["folds"][name], described["labels"][name]
         hidden = samples.table["sample_id"].isin(set(labels["hidden"])).to_numpy()
         rows = {part: samples.rows(fold[part], described["unit"]) for part in ("train", "validation", "test")}
         usable = {part: own[samples.labelled[own]] for part, own in rows.items()}

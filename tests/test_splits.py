@@ -48,9 +48,10 @@ def check(made, table):
     """The laws of every split by subjects."""
     group = table.groupby("subject_id")["group_id"].first()
     everyone = set(group.index)
-    for fold in made["folds"]:
+    assert made["all"]["test"] == []
+    for fold in [*made["folds"], made["all"]]:
         parts = [set(fold[part]) for part in ("train", "validation", "test")]
-        assert all(parts)
+        assert all(parts[: 2 if fold is made["all"] else 3])
         assert set.union(*parts) == everyone
         assert sum(map(len, parts)) == len(everyone), "a subject is on two sides"
         groups = [set(group[list(part)]) for part in parts]

@@ -91,8 +91,8 @@ class Student:
 
     @property
     def frames(self) -> int:
-        """Frames of a sample, each of which gets values; 1 where classes are predicted."""
-        if self.classes is not None:
+        """Frames of a sample, each of which gets values; 1 where classes, or values of whole samples, are predicted."""
+        if not self.description.answer.sequence:
             return 1
         encoders = {**self.description.encoders, **self.description.network.encoders}
         return next(iter(encoders.values())).tokens * self.description.answer.frames
@@ -215,14 +215,16 @@ class Student:
         -------
         DataFrame
             For classes a row a sample: ``prediction``, ``confidence`` (the largest probability), and ``p_<class>``.
-            For values a row a frame of a sample: ``frame``, and a column a target.
+            For values a column a target; where every frame has some, a row a frame, with its number as ``frame``.
         """
         import pandas as pd
 
         if self.classes is None:
-            frames = np.tile(np.arange(predicted.shape[1]), len(predicted))
             values = predicted.reshape(-1, len(self.targets))
-            return pd.DataFrame({"frame": frames, **{name: values[:, i] for i, name in enumerate(self.targets)}})
+            table = pd.DataFrame({name: values[:, i] for i, name in enumerate(self.targets)})
+            if self.description.answer.sequence:
+                table.insert(0, "frame", np.tile(np.arange(predicted.shape[1]), len(predicted)))
+            return table
         columns: dict[str, Any] = {
             "prediction": np.array(self.classes, dtype=object)[predicted.argmax(axis=1)],
             "confidence": predicted.max(axis=1),

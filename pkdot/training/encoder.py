@@ -16,7 +16,7 @@ from pkdot.files import write_json
 from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, NETWORK, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
-from pkdot.splits import Parts
+from pkdot.splits import FoldName, Parts, number_of
 from pkdot.tasks import Task, TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -34,7 +34,7 @@ class EncoderParams(Params):
     tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
     decorrelation: float = Field(0.0, ge=0, description="weight of the correlation between dimensions of embeddings")
     task: TaskParams = Field(description="what is predicted")
-    fold: int = Field(ge=0, description="number of the fold")
+    fold: FoldName = Field(description="number of the fold, or all")
     seed: int = Field(ge=0, description="seed of weights, order and augmentation")
     compute: ComputeParams = Field(description="where tensors live")
 
@@ -130,7 +130,7 @@ class _EncoderRun:
                     f"no sample of the {part} part of fold {params.fold} has the modality '{params.modality}' and a "
                     "label; see ledger.csv for what was left out."
                 )
-        self.seed = seed_of(params.seed, params.fold)
+        self.seed = seed_of(params.seed, number_of(params.fold))
         torch.manual_seed(self.seed)
         cls, options = params.encoder.load()
         self.encoder = cls(arrays.shape, params.dim, params.tokens, options)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
-from pkdot.splits import Parts
+from pkdot.splits import FoldName, Parts, parts_of
 from pkdot.tasks import Task, TaskParams
 
 
@@ -38,7 +38,7 @@ class Fold:
         embeddings: dict[str, Path],
         prevalent: list[str],
         privileged: list[str],
-        number: int,
+        number: FoldName,
         task: TaskParams,
         device: torch.device,
     ) -> None:
@@ -60,7 +60,7 @@ class Fold:
         )
         self.test = parts.test[seen[parts.test]]
         self.complete = full
-        for part in ("train", "validation", "test"):
+        for part in parts_of(number):
             if not len(getattr(self, part)):
                 raise DataError(
                     f"{splits}: no sample of the {part} part of fold {number} has a label and the modalities that it "

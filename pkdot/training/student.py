@@ -30,7 +30,9 @@ from pkdot.layout import (
 )
 from pkdot.params import Params
 from pkdot.provenance import job
+from pkdot.splits import FoldName, number_of
 from pkdot.tasks import TaskParams
+from pkdot.training.calibration import best_temperature
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class StudentParams(Params):
     training: TrainingParams = Field(description="how the students are trained")
     unlabelled_ratio: float = Field(1.0, gt=0, description="unlabelled samples of a step for each labelled one")
     task: TaskParams = Field(description="what is predicted")
-    fold: int = Field(ge=0, description="number of the fold")
+    fold: FoldName = Field(description="number of the fold, or all")
     seeds: list[int] = Field(min_length=1, description="seeds; one student each")
     compute: ComputeParams = Field(description="where tensors live")
 
@@ -76,7 +78,8 @@ def train_students(
     ``network.json`` describes the student, so that it can be built again without teachers, method or data. The weights
     are those of a ``StudentNetwork``: ``student.*``, and ``encoders.<modality>.*`` where it has encoders of its own.
 
-    ``<label>.json`` says what was chosen, and from what.
+    ``<label>.json`` says what was chosen, and from what, and the temperature that makes the mean predictions of all
+    seeds as sure as they are right on the validation subjects.
 
     Every candidate is trained with every seed; the one with the best mean validation score is kept. The test part
     is looked at once, by the students that were chosen.
@@ -109,6 +112,7 @@ def train_students(
             "budget": params.training.steps if tried[best][2][0].takes_steps else 0,
             "evaluate_every": params.training.evaluate_every,
             "samples": tried[best][2][0].samples,
+            "temperature": _temperature(fold, tried[best][2]),
         }
         for run in tried[best][2]:
             run.write(trained(scratch, run.seed, params.label), choice)
@@ -155,7 +159,7 @@ class _Run:
             heads=teacher.heads,
             start=params.start,
         )
-        self.start = seed_of(seed, params.fold, 8)  # the same for all methods: equal initial weights
+        self.start = seed_of(seed, number_of(params.fold), 8)  # the same for all methods: equal initial weights
         torch.manual_seed(self.start)
         self.distiller = cls(context, candidate)
         torch.manual_seed(self.start)
@@ -253,8 +257,9 @@ class _Run:
         weights = {name: value.cpu().contiguous() for name, value in whole.state_dict().items()}
         save_file(weights, folder / WEIGHTS)
         write_json(folder / NETWORK, whole.describe().plain())
-        write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
-        save_file(self._test_features(), folder / FEATURES)
+        if len(self.fold.test):
+            write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
+            save_file(self._test_features(), folder / FEATURES)
         pd.DataFrame(self.history).to_csv(folder / HISTORY, index=False)
         if self.tnet is not None:
             self.recovered["deployed"] = self._recovered_by(self.tnet)
@@ -270,6 +275,19 @@ class _Run:
         with torch.no_grad():
             features = self._predict(index).features.float().cpu()
         return {"rows": index.cpu(), "features": features.unflatten(0, (len(index), -1)).contiguous()}
+
+
+def _temperature(fold: Fold, runs: list[_Run]) -> float | None:
+    """Return the temperature of the mean predictions of the students of all seeds; None for a regression."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    if fold.task.regression:
+        return None
+    index = fold.index(fold.validation)
+    with torch.no_grad():
+        logits = fold.task.average([run._predict(index).logits.float() for run in runs])
+        return best_temperature(logits, lambda scaled: cross_entropy(scaled, fold.target(index)))
 
 
 class _TeacherOutputs:

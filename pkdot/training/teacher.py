@@ -28,7 +28,9 @@ from pkdot.layout import (
 )
 from pkdot.params import Params
 from pkdot.provenance import job
+from pkdot.splits import FoldName, number_of
 from pkdot.tasks import TaskParams
+from pkdot.training.calibration import best_temperature
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
@@ -38,9 +40,6 @@ if TYPE_CHECKING:
 
     from pkdot.networks import Headed
     from pkdot.training.fold import Fold
-
-
-TEMPERATURES = tuple(round(1.05**power, 4) for power in range(-30, 61))  # 0.23 to 18.7
 
 
 class TeacherParams(Params):
@@ -54,7 +53,7 @@ class TeacherParams(Params):
     tnet: TNetParams = Field(description="the T-Net")
     tnet_training: TrainingParams = Field(description="how T-Net is trained")
     task: TaskParams = Field(description="what is predicted")
-    fold: int = Field(ge=0, description="number of the fold")
+    fold: FoldName = Field(description="number of the fold, or all")
     seeds: list[int] = Field(min_length=1, description="seeds; one teacher each")
     compute: ComputeParams = Field(description="where tensors live")
 
@@ -64,7 +63,8 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
 
     ``teachers.json`` holds all their metrics.
 
-    Each teacher also has the ``predictions.parquet`` of the test samples that have every modality.
+    Each teacher also has the ``predictions.parquet`` of the test samples that have every modality, unless nobody is
+    tested.
     ``outputs.safetensors`` of a teacher holds ``features``, shape (samples, rows, D), and ``logits``, shape (samples,
     rows, C), of each output row; NaN where a sample lacks a modality. That of T-Net holds ``privileged``, shape
     (samples, T, Q): the hallucinated embeddings.
@@ -125,7 +125,7 @@ def _train_classifier(
     from pkdot.training.loop import fit, seed_of
     from pkdot.training.predictions import prediction_table
 
-    start = seed_of(seed, params.fold, 10 + purpose)
+    start = seed_of(seed, number_of(params.fold), 10 + purpose)
     torch.manual_seed(start)
     network = build().to(fold.device)
 
@@ -147,8 +147,9 @@ def _train_classifier(
             "logits": whole.logits.float().unflatten(0, by_sample),
         }
         metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
-    table = prediction_table(
-        fold, lambda index: network(*(x[index] for x in tensors)), fold.test[fold.complete[fold.test]]
+    tested = fold.test[fold.complete[fold.test]]
+    table = (
+        prediction_table(fold, lambda index: network(*(x[index] for x in tensors)), tested) if len(fold.test) else None
     )
     return _Trained(network, history, outputs, metrics, table)
 
@@ -161,7 +162,7 @@ def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
     from pkdot.hallucination.tnet import TNet, recovery
     from pkdot.training.loop import fit, seed_of
 
-    start = seed_of(seed, params.fold, 9)
+    start = seed_of(seed, number_of(params.fold), 9)
     torch.manual_seed(start)
     tnet = TNet(fold.prevalent.shape[-1], fold.privileged.shape[-1], params.tnet.hidden).to(fold.device)
 
@@ -195,7 +196,7 @@ def _calibrate(fold: Fold, network: Headed, tensors: tuple[Tensor, ...]) -> None
         return
     index = fold.index(fold.validation)
     logits, target = network(*(x[index] for x in tensors)).logits.float(), fold.target(index)
-    best = min(TEMPERATURES, key=lambda temperature: float(fold.task.loss(logits / temperature, target)))
+    best = best_temperature(logits, lambda scaled: fold.task.loss(scaled, target))
     for parameter in network.head.parameters():
         parameter.div_(best)
 
