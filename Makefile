@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= all
 
-.PHONY: report test lint bench lock clean
+.PHONY: report test lint bench docs lock clean
 
 report: $(READY)
 	$(BIN)/snakemake --cores $(CORES) results/biovid/report.html
@@ -23,6 +23,10 @@ lint: $(READY)
 
 bench: $(READY)
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+# The site of the documentation, which needs no network: docs/_build/html/index.html
+docs: $(READY)
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 # The environment: made again when the list of packages or their locked versions change.
 $(READY): pyproject.toml requirements.lock
