@@ -42,6 +42,7 @@ def open_recording(path: Path, part: str | None = None) -> np.ndarray:
     DataError
         The file is missing, damaged or no array of real numbers, or it has no such part.
     """
+    path = Path(path)
     if path.suffix.lower() == ".npz":
         return _checked(path, _of_archive(*_key(path), part))
     if path.suffix.lower() in TABLES:
