@@ -31,8 +31,8 @@ class SplitParams(LabelParams):
     scheme: Scheme = Field(
         "leave_subjects_out",
         description="leave_subjects_out (k folds), leave_one_subject_out (as many folds as subjects), given "
-        "(test_subjects), official (the owners' split), or leave_clips_out (folds over clips, which leak subjects: "
-        "for comparison only)",
+        "(test_subjects, or the column fold of recordings.csv and how many folds it has), official (the owners' "
+        "split), or leave_clips_out (folds over clips, which leak subjects: for comparison only)",
     )
     folds: int | None = Field(
         None, ge=2, description=f"number of folds, {FOLDS} by default; leave_one_subject_out counts the subjects itself"
@@ -47,8 +47,13 @@ class SplitParams(LabelParams):
 
     @model_validator(mode="after")
     def _test_subjects_go_with_given(self) -> SplitParams:
-        if (self.scheme == "given") != bool(self.test_subjects):
-            raise ConfigError("splits.test_subjects goes with scheme: given, and that scheme needs it")
+        if self.test_subjects and self.scheme != "given":
+            raise ConfigError("splits.test_subjects goes with scheme: given")
+        if self.scheme == "given" and bool(self.test_subjects) == (self.folds is not None):
+            raise ConfigError(
+                "splits.test_subjects goes with scheme: given, which needs them, or else splits.folds, the number of "
+                "folds in the column fold of recordings.csv"
+            )
         tested = [subject for part in self.test_parts for subject in part]
         if not all(self.test_parts) or len(set(tested)) < len(tested):
             raise ConfigError("splits.test_subjects has a fold without subjects, or a subject twice")
@@ -71,7 +76,7 @@ class SplitParams(LabelParams):
             The subjects of leave_one_subject_out have not been counted, as the data are not there.
         """
         if self.scheme in ("given", "official"):
-            return len(self.test_parts) or 1
+            return len(self.test_parts) or self.folds or 1
         if self.scheme == LEAVE_ONE_OUT and self.folds is None:
             raise ConfigError(
                 "splits.scheme is leave_one_subject_out, but the data are not there yet to count their subjects; "
@@ -135,6 +140,8 @@ def _units(samples: Samples, by_clip: bool) -> pd.DataFrame:
     units = table.groupby(unit).agg(group=("sample_id" if by_clip else "group_id", "first"))
     if "official" in table:
         units["official"] = table.groupby(unit)["official"].unique()
+    if "fold" in table:
+        units["fold"] = table.groupby(unit)["fold"].unique()
     if samples.classes:
         classes = table[next(iter(samples.about["targets"]))].where(samples.labelled, "")  # "": without a label
         counts = pd.crosstab(table[unit], classes)
@@ -148,7 +155,7 @@ def _test_parts(units: pd.DataFrame, params: SplitParams, rng: np.random.Generat
     if params.scheme == LEAVE_ONE_OUT:
         return [(part, []) for part in _one_out(units, params.folds)]
     if params.scheme == "given":
-        return [(part, []) for part in _given(units, params.test_parts)]
+        return [(part, []) for part in _given(units, params.test_parts or _own_folds(units, params.fold_count))]
     if params.scheme == "official":
         return [_official(units)]
     if units["group"].nunique() < params.fold_count:
@@ -170,6 +177,27 @@ def _one_out(units: pd.DataFrame, folds: int | None) -> list[Part]:
     return parts
 
 
+def _own_folds(units: pd.DataFrame, count: int) -> list[Part]:
+    """Return the subjects of each fold that the list of recordings names; those without one are never tested."""
+    if "fold" not in units:
+        raise DataError(
+            "splits.scheme is given and splits.test_subjects is empty, but recordings.csv has no column fold; add one."
+        )
+    torn = units["fold"].map(len) > 1
+    if torn.any():
+        raise DataError(
+            f"recordings.csv has the subject '{torn.idxmax()}' in the folds "
+            f"{' and '.join(map(repr, sorted(units.loc[torn.idxmax(), 'fold'])))}; give it one."
+        )
+    fold = units["fold"].str[0]
+    names = sorted(set(fold) - {""}, key=lambda name: (len(name), name))
+    if len(names) != count:
+        raise DataError(
+            f"splits.folds is {count}, but the column fold of recordings.csv has {len(names)}; set it to {len(names)}."
+        )
+    return [list(units.index[fold == name]) for name in names]
+
+
 def _given(units: pd.DataFrame, wanted: list[Part]) -> list[Part]:
     """Return the test parts that the configuration names, each with all members of its groups."""
     unknown = {subject for part in wanted for subject in part} - set(units.index)
@@ -182,8 +210,8 @@ def _given(units: pd.DataFrame, wanted: list[Part]) -> list[Part]:
     twice = [subject for subject in tested if tested.count(subject) > 1]
     if twice:
         raise DataError(
-            f"splits.test_subjects has two folds with the group of {twice[0]!r}, which must stay together; test all "
-            "its members in one fold."
+            f"splits.scheme is given, and there are two folds with the group of {twice[0]!r}, which must stay together; "
+            "test all its members in one fold."
         )
     return parts
 

@@ -124,6 +124,24 @@ def test_lists_of_test_subjects_are_folds():
         split(table, scheme="given", test_subjects=[["s01l"], ["s99"]])
 
 
+def test_a_column_of_the_data_may_name_the_folds():
+    table = manifest_of([1, 2, 1, 1, 1])
+    folds = {"s00l": "2", "s01l": "10", "s01r": "10", "s02l": "", "s03l": "2", "s04l": "9"}
+    table["fold"] = table["subject_id"].map(folds)
+    made = split(table, scheme="given", folds=3)
+    assert [fold["test"] for fold in made["folds"]] == [["s00l", "s03l"], ["s04l"], ["s01l", "s01r"]]
+    check(made, table)
+    with pytest.raises(DataError, match=r"folds is 2, but the column fold of recordings.csv has 3; set it to 3"):
+        split(table, scheme="given", folds=2)
+    with pytest.raises(DataError, match=r"recordings.csv has no column fold; add one"):
+        split(table.drop(columns="fold"), scheme="given", folds=2)
+    table.loc[0, "fold"] = "9"
+    with pytest.raises(DataError, match=r"has the subject 's00l' in the folds '2' and '9'; give it one"):
+        split(table, scheme="given", folds=3)
+    with pytest.raises(ValueError, match=r"goes with scheme: given"):
+        SplitParams(scheme="given", folds=3, test_subjects=["a"])
+
+
 @pytest.mark.parametrize("wrong", [["a", "a"], [["a"], ["b", "a"]], [["a"], []]])
 def test_no_subject_is_tested_twice_and_no_fold_is_empty(wrong):
     with pytest.raises(ValueError, match=r"a fold without subjects, or a subject twice"):

@@ -5,7 +5,8 @@ Layout of the root::
     recordings.csv    recording_id, subject_id, target, rate, one column a stream: the path of its file
 
 ``rate`` is in Hz; ``<stream>_rate`` and ``<stream>_offset`` (seconds) hold for one stream where they differ;
-``group_id`` names subjects that must stay together. A path is relative to the root; brackets name a part of the file,
+``group_id`` names subjects that must stay together, ``fold`` the fold that tests a subject (splits.scheme given; where
+samples are rows it names a file, like labels). A path is relative to the root; brackets name a part of the file,
 such as ``r1.csv[EDA]``. No two recordings share a file, unless each has other parts of it. An empty cell says that the
 recording lacks the stream, or has no label; spaces around a cell do not count.
 """
@@ -176,9 +177,12 @@ class Arrays(Dataset):
             raise DataError(f"{recording.where}: the recording has none of the streams {', '.join(options.streams)}")
         cuts = list(self._cuts(recording, there, ledger))
         labels = self._labels(recording, columns, cuts, there)
+        if "fold" in recording.cells:
+            by_row = options.sample == "row"
+            labels["fold"] = self._names(recording, "fold", cuts) if by_row else [recording.cell("fold")] * len(cuts)
         subjects = self._subjects(recording, cuts)
         rows = [
-            self._row(recording, streams, cut, who, {target: values[place] for target, values in labels.items()})
+            self._row(recording, streams, cut, who, {column: values[place] for column, values in labels.items()})
             for place, (cut, who) in enumerate(zip(cuts, subjects, strict=True))
         ]
         owners.add(name, named)
@@ -260,11 +264,15 @@ class Arrays(Dataset):
             return [_sample_id(recording, cut, options.sample) for cut in cuts]
         if options.subjects == "recording":
             return [recording.name("subject_id")] * len(cuts)
-        file = recording.file("subject_id")
+        return self._names(recording, "subject_id", cuts)
+
+    def _names(self, recording: Recording, column: str, cuts: list[Cut]) -> list[str]:
+        """Return what a file says for each row."""
+        file = recording.file(column)
         names: list[str] = open_labels(*file).tolist() if file else []
         if len(names) != len(cuts):
             counts = f"{len(names)} names for {len(cuts)} rows"
-            raise DataError(f"{recording.where}: the file of the subject_id has {counts}")
+            raise DataError(f"{recording.where}: the file of the {column} has {counts}")
         return names
 
     def _row(

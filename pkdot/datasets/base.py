@@ -66,7 +66,7 @@ class Dataset(ABC):
             (seconds), ``<source>_rate`` (Hz) where the file does not say it, ``<source>_side`` (left | right)
             where two people share a picture, ``<source>_part`` (an array or columns) where the file holds more. A
             target is None or NaN where the sample is unlabelled. A path is None where the sample lacks the source.
-            ``official`` (train | validation | test) where the owners split.
+            ``official`` (train | validation | test) where the owners split, ``fold`` (a text) where the user does.
 
         Raises
         ------

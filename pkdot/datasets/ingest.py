@@ -128,7 +128,7 @@ def _keep_similar_subjects_together(table: pd.DataFrame, ledger: Ledger) -> None
 def _manifest(table: pd.DataFrame, dataset: Dataset, sources: dict[str, str]) -> pd.DataFrame:
     """Return the columns of all samples, and those of the sources that modalities use, by the modality's name."""
     columns = ["sample_id", "subject_id", "group_id", *dataset.targets()]
-    columns += ["official"] if "official" in table else []
+    columns += [name for name in ("official", "fold") if name in table]
     manifest = table[columns].copy()
     for modality, source in sources.items():
         for part in SPAN:

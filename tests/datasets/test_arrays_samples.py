@@ -182,6 +182,16 @@ def test_groups_stay_apart_from_subjects(root):
     assert manifest["subject_id"].nunique() == 2
 
 
+def test_the_user_may_name_the_folds(root):
+    two(root, ["calm", "tense"], fold=["x", ""])
+    manifest, _, _ = read(root, classes=["calm", "tense"])
+    assert manifest["fold"].tolist() == ["x"] * 3 + [""] * 3
+    np.save(root / "folds.npy", np.arange(60) % 3)
+    two(root, ["", ""], fold=["folds.npy", "folds.npy"])
+    manifest, _, _ = read(root, sample="row", subjects="own")
+    assert manifest["fold"].tolist()[:4] == ["0", "1", "2", "0"]
+
+
 def test_recordings_may_share_a_file_by_its_parts(root):
     np.savez(root / "all.npz", r0=signal(0), r1=signal(1))
     two(root, ["calm", "tense"], a=["all.npz[r0]", "all.npz[r1]"])
