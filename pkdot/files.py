@@ -72,7 +72,7 @@ def open_array(path: Path) -> np.ndarray:
         array = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OverflowError, OSError, EOFError) as error:
         raise DataError(f"{path}: is not a whole .npy file of numbers") from error
     if array.dtype.kind not in "iuf" or not array.ndim:
         raise DataError(f"{path}: holds {array.dtype} of shape {array.shape}, not an array of real numbers")

@@ -300,7 +300,9 @@ def test_only_arrays_of_real_numbers_are_opened(tmp_path):
     (tmp_path / "head.npy").write_bytes((tmp_path / "good.npy").read_bytes()[:20])
     (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "folder.npy").mkdir()
-    names = ("object", "text", "complex", "scalar", "zip", "cut", "head", "empty", "folder", "missing")
+    whole = (tmp_path / "good.npy").read_bytes()
+    (tmp_path / "odd.npy").write_bytes(whole.replace(b"(3, 2), }  ", b"(True,2), }"))
+    names = ("odd", "object", "text", "complex", "scalar", "zip", "cut", "head", "empty", "folder", "missing")
     for name in names:
         with pytest.raises(DataError, match=rf"{name}.npy: "):
             open_array(tmp_path / f"{name}.npy")

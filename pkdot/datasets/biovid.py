@@ -30,6 +30,7 @@ LIST_COLUMNS = ("sample_name", "subject_name", "class_name")
 NAME = re.compile(r"(?P<subject>\d{6}_[wm]_\d+)-(?P<level>BL1|PA[1-4])-\d+")
 LAST_MICROSECOND = 5_400_000  # a clip lasts 5.5 s; a table that ends before this is cut off
 LONGEST_ROW = 65_536  # bytes of a row of a table that are looked at
+MOST_BOXES = 10_000  # at the top level of an MP4; a fragmented video of hours has fewer
 BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"uuid"}  # what an MP4 may start with
 
 
@@ -180,6 +181,8 @@ def mp4_problem(file: BinaryIO, size: int) -> str:
     position = 0
     kinds: list[bytes] = []
     while position < size:
+        if len(kinds) == MOST_BOXES:
+            return "not an MP4 video"
         file.seek(position)
         header = file.read(16)
         length, kind = int.from_bytes(header[:4], "big"), header[4:8]
@@ -259,7 +262,11 @@ def _read_list(path: Path, ledger: Ledger) -> dict[str, str] | None:
     text = path.read_text(encoding="utf-8-sig", errors="replace")
     header, _, _ = text.partition("\n")
     delimiter = max("\t;,", key=header.count)
-    lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines(), delimiter=delimiter)]
+    try:
+        lines = [[cell.strip() for cell in line] for line in csv.reader(text.splitlines(), delimiter=delimiter)]
+    except csv.Error as error:  # such as a quotation mark that is never closed
+        ledger.add("", "", "ingest", f"{path}: is no table ({error}); the names of files count", "kept")
+        return None
     if not lines or not set(LIST_COLUMNS) <= set(lines[0]):
         problem = f"{path}: no columns {', '.join(LIST_COLUMNS)}; the names of files count"
         ledger.add("", "", "ingest", problem, "kept")

@@ -273,12 +273,15 @@ def read_signal(path: Path, column: str) -> tuple[np.ndarray, np.ndarray, list[s
     try:
         content, notes = _without_nul(path)
         table = pd.read_csv(BytesIO(content), sep="\t", skipinitialspace=True, encoding="utf-8-sig")
+        header = content.split(b"\n", 1)[0].decode("utf-8-sig").split("\t")
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable table ({error})") from error
     table.columns = [str(name).strip() for name in table.columns]
     for name in ("time", column):
         if name not in table:
             raise DataError(f"{path}: no column '{name}', only {', '.join(table.columns)}")
+        if [cell.strip() for cell in header].count(name) > 1:
+            raise DataError(f"{path}: two columns are called '{name}'; rename one")
     time = pd.to_numeric(table["time"], errors="coerce").to_numpy(dtype=float)
     wrong = np.flatnonzero(~np.isfinite(time) | (np.diff(time, prepend=-np.inf) <= 0))
     if len(wrong):

@@ -137,6 +137,7 @@ BROKEN = {
     "empty video": (lambda r: video(r).write_bytes(b""), "video", "empty"),
     "cut video": (lambda r: cut(video(r), 0.9), "video", "cut off"),
     "text as video": (lambda r: video(r).write_text("what is this?" * 99), "video", "not an MP4"),
+    "boxes without end": (lambda r: video(r).write_bytes(b"\0\0\0\x08free" * 20_000), "video", "not an MP4"),
     "unreadable video": (lambda r: replaced_by_a_folder(video(r)), "video", "cannot be read"),
     "missing table": (lambda r: table(r).unlink(), "biosignals", "no file biosignals_filtered/"),
     "empty table": (lambda r: table(r).write_bytes(b""), "biosignals", "empty"),
@@ -272,8 +273,9 @@ def test_a_missing_folder_of_signals_is_one_line_of_the_ledger(root):
     assert [(e.sample_id, e.modality) for e in entries] == [("", "biosignals")]
 
 
-def test_a_list_that_is_none_is_noted_and_names_count(root):
-    (root / "starting_point" / "samples.csv").write_text("hello\n")
+@pytest.mark.parametrize("content", ["hello\n", f'sample_name,subject_name,class_name\n"{"never closed " * 20_000}\n'])
+def test_a_list_that_is_none_is_noted_and_names_count(root, content):
+    (root / "starting_point" / "samples.csv").write_text(content)
     rows, entries = read(root)
     assert len(rows) == len(NAMES)
     assert ["the names of files count" in e.problem for e in entries] == [True]

@@ -247,6 +247,14 @@ def test_a_file_that_is_no_table_gets_one_sentence(tmp_path, content):
         extract(tmp_path / "missing.csv")
 
 
+@pytest.mark.parametrize("header", ["time\tgsr\tgsr", "time\tgsr\t gsr ", "time\tgsr\ttime "])
+def test_two_columns_of_one_name_are_refused(tmp_path, header):
+    path = write(tmp_path / "a.csv", gsr=eda(), other=ecg())
+    path.write_text(path.read_text().replace("time\tgsr\tother", header))
+    with pytest.raises(DataError, match=r"two columns are called '(gsr|time)'; rename one"):
+        extract(path)
+
+
 def test_a_short_hole_is_filled_in_and_masked_just_there(tmp_path, sound):
     got = extract(write(tmp_path / "b.csv", **damaged("gsr", part(1024, 1104, np.nan))))
     hole = (np.arange(176) + 1 > 2 * 32) & (np.arange(176) < (1104 / 512) * 32)
