@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -141,6 +142,7 @@ def fit(
             optimiser.step()
             total += loss.detach()
         keeper.keep(history, _look(module, score, end, float(total) / (end - begin), rate))
+        _tell(history, params.steps)
     return keeper.finish(history, bool(trained))
 
 
@@ -203,6 +205,14 @@ def _look(module: nn.Module, score: Score, step: int, loss: float | None, rate: 
     with torch.no_grad():
         value, val_loss = score()
     return {"step": step, "loss": loss, "score": value, "val_loss": val_loss, "learning_rate": rate}
+
+
+def _tell(history: list[dict], steps: int) -> None:
+    """Write the last look to the log of the job, which can be read while it runs."""
+    last, best = history[-1], best_of(history)
+    kept = "none is finite" if best is None else f"best {best['score']:.4f} at step {best['step']}"
+    words = f"step {last['step']} of {steps}: training loss {last['loss']:.4f}, validation score {last['score']:.4f}"
+    print(f"{words} ({kept})", file=sys.stderr, flush=True)
 
 
 class _Keeper:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -145,6 +146,7 @@ class _Run:
         from pkdot.training.loop import seed_of
 
         self.fold, self.teacher, self.params, self.seed = fold, teacher, params, seed
+        self.candidate = candidate
         widths = {name: values.shape[-1] for name, (values, _) in self.teacher.modalities.items()}
         context = Context(
             task=fold.task,
@@ -196,6 +198,8 @@ class _Run:
         """Train; return the validation score and loss of the weights that are kept."""
         from pkdot.training.loop import best_of, fit
 
+        chosen = ", ".join(f"{key} {value}" for key, value in self.candidate.plain().items() if value is not None)
+        print(f"{self.params.label}, {chosen or 'no options'}, seed {self.seed}", file=sys.stderr, flush=True)
         self.history = fit(
             self.both,
             self._step,

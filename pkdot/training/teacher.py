@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -107,7 +108,9 @@ def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, 
         width = values.shape[-1]
         networks[teacher_of(name)] = ((values,), partial(PrevalentStudent, width, params.dim, fold.task))
     for purpose, (name, (tensors, build)) in enumerate(networks.items()):
+        print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
         yield name, _train_classifier(fold, params, seed, purpose, tensors, build)
+    print(f"{TNET}, seed {seed}", file=sys.stderr, flush=True)
     yield TNET, _train_tnet(fold, params, seed)
 
 

@@ -143,6 +143,13 @@ def test_a_training_that_looks_at_its_start_cannot_end_below_it():
     assert history[0]["loss"] is None
 
 
+def test_the_log_says_how_far_a_training_is_while_it_runs(capsys):
+    scripted([(0.1, 0), (0.5, 0), (float("nan"), 0)])
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in told] == [f"step {step} of 3" for step in (1, 2, 3)]
+    assert told[-1].endswith("validation score nan (best 0.5000 at step 2)")
+
+
 def test_training_stops_when_patience_is_over():
     scores = [(0.1, 0), (0.5, 0), (0.4, 0), (0.3, 0), (0.9, 0), (0.8, 0)]
     kept, history = scripted(scores, patience=2)

@@ -240,7 +240,9 @@ def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finis
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     told = run(finished, check=False)
-    assert "it was damaged or replaced" in told
+    assert "it was damaged or replaced" in told.splitlines()[-1], "the reason stands last"
+    assert re.match(r"logs/tiny/\S+\.log: pkdot \w+: ", told.splitlines()[-1])
+    assert "--params '{" not in told
     named = set(re.findall(r"Delete (\S+) and run again", told))
     assert len(named) == 2
     assert planned(finished)["students"] == 2

@@ -1,14 +1,20 @@
 """The working folder: one run at a time in it, outputs that came from elsewhere, and jobs of which a file is gone."""
 
+import atexit
 import os
 import re
+import time
 
-from pkdot import lock, restore
+from snakemake.logging import logger
+
+from pkdot import lock, messages, restore
 
 LOCK = Path(".snakemake/pkdot.lock")
 LEDGER = Path(".snakemake/pkdot.json")
+BEGUN = time.time()
 
 if workflow.is_main_process:
+    logger.addFilter(messages.ShortCommands())
     os.environ[lock.RUN] = lock.this_run()
     LOCK.parent.mkdir(exist_ok=True)
     dry = any(re.fullmatch(r"-[a-z]*n[a-z]*|--dry-?run", word) for word in sys.argv)
@@ -39,5 +45,11 @@ onsuccess:
     restore.remember(LEDGER, RECORDS)
 
 
+def tell_what_failed():
+    """Say last, behind all that Snakemake says, why jobs failed."""
+    print(*messages.last_words(Path("logs"), BEGUN), sep="\n", file=sys.stderr)
+
+
 onerror:
     restore.remember(LEDGER, RECORDS)
+    atexit.register(tell_what_failed)
