@@ -7,6 +7,7 @@ removed by hand, and a job that outlived its workflow is noticed.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -18,12 +19,13 @@ from pathlib import Path
 
 from pkdot.errors import PkdotError
 
+UNSUPPORTED = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 LOCK, RUN = "PKDOT_LOCK", "PKDOT_RUN"  # what tells a job where the lock lies, and which run it belongs to
 HALF = re.compile(r"\..+\.(partial-)?\d+")  # names of what a job writes before it is complete
 
 
 def this_run() -> str:
-    """How a run is called: its process and its machine."""
+    """Return how a run is called: its process and its machine."""
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
@@ -33,14 +35,14 @@ def claim(lock: Path) -> int:
     Raises
     ------
     PkdotError
-        Another run, or a job of a run that was killed, is at work.
+        Another run, or a job of a run that was killed, is at work; or the file system knows no locks.
     """
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, lock)
         os.ftruncate(handle, 0)
         os.pwrite(handle, this_run().encode(), 0)
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        _flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB, lock)
     except BlockingIOError:
         holder = _holder(handle)
         os.close(handle)
@@ -57,14 +59,28 @@ def share(lock: Path, run: str | None = None) -> int:
     Raises
     ------
     PkdotError
-        The run was killed before this job began, and another has taken the folder.
+        The run was killed before this job began, and another has taken the folder; or the file system knows no locks.
     """
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-    fcntl.flock(handle, fcntl.LOCK_SH)
+    _flock(handle, fcntl.LOCK_SH, lock)
     if run and run != _holder(handle):
         os.close(handle)
         raise PkdotError(f"the run that started this job ({run}) is no more, and another has taken its place")
     return handle
+
+
+def _flock(handle: int, operation: int, lock: Path) -> None:
+    """Lock a file; close it and say in a sentence why the file system cannot."""
+    try:
+        fcntl.flock(handle, operation)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        os.close(handle)
+        raise PkdotError(
+            f"{lock.absolute().parent}: the file system of this folder has no file locks ({error.strerror}), by which "
+            "two runs are kept apart. Work in a folder on a local disk, or mount this one with locks."
+        ) from None
 
 
 def _holder(handle: int) -> str:
@@ -74,13 +90,16 @@ def _holder(handle: int) -> str:
 
 @contextmanager
 def quiet(lock: Path) -> Iterator[bool]:
-    """Whether nobody is at work in the folder; if so, nobody begins before the block ends."""
+    """Tell whether nobody is at work in the folder; if so, nobody begins before the block ends."""
     handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield True
+        _flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, lock)
     except BlockingIOError:
-        yield False
+        alone = False
+    else:
+        alone = True
+    try:
+        yield alone
     finally:
         os.close(handle)
 

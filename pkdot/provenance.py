@@ -236,13 +236,13 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
     out : Path
         The folder that the files are moved to.
     params : Params
-        All that the stage was told.
+        The parameters of the stage.
     inputs : iterable of Path
         The files that it reads; each is checked against the record of its maker. The record's ``marker`` is a
         file that the workflow knows, so that deleting it makes the job run again.
     record : str
         Stem of the record in ``out``; ``run`` where the folder belongs to one job. Folders below it have a
-        ``run.json`` of their own; ``folders`` says how many share the job's seconds.
+        ``run.json`` of their own; ``folders`` says how many share the job's seconds, ``below`` which they are.
     """
     started = time.time()
     clock = time.monotonic()
@@ -272,6 +272,7 @@ def job(module: str, out: Path, params: Params, inputs: Iterable[Path] = (), rec
                     "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
                     "seconds": round(time.monotonic() - clock, 3),
                     "folders": len(moved),
+                    "below": sorted(str(other.relative_to(out)) for other in moved if other != out),
                     "marker": str(marker),
                     "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -85,6 +86,20 @@ def test_quiet_says_whether_anybody_is_at_work(holder):
     holder("share")
     with lock.quiet(Path("lock")) as alone:
         assert not alone
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS])
+@pytest.mark.parametrize("how", [lock.claim, lock.share, lambda path: lock.quiet(path).__enter__()])
+def test_a_file_system_without_locks_is_a_sentence(tmp_path, monkeypatch, how, number):
+    def flock(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(PkdotError, match="the file system of this folder has no file locks") as refusal:
+        how(tmp_path / "lock")
+    assert str(refusal.value).startswith(str(tmp_path))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_sweeping_removes_what_is_half_written_and_nothing_else(tmp_path):

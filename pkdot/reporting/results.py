@@ -12,7 +12,7 @@ from pkdot.config import Experiment
 from pkdot.data import Features, Samples
 from pkdot.evaluation.metrics import lower_is_better
 from pkdot.files import read_json
-from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, Layout, teachers_of, trained
+from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, WEIGHTS, Layout, teachers_of, trained
 from pkdot.ledger import Entry, Ledger
 from pkdot.provenance import chain
 from pkdot.reporting.conclusion import headline
@@ -75,7 +75,9 @@ class Results:
                 files += [self.trained(fold, seed, name) / HISTORY for name in (*self.methods, UPPER_BOUND, TNET)]
                 files += [self.trained(fold, seed, UPPER_BOUND) / OUTPUTS]
                 files += [
-                    self.trained(fold, seed, method) / name for method in self.methods for name in (FEATURES, METRICS)
+                    self.trained(fold, seed, method) / name
+                    for method in self.methods
+                    for name in (FEATURES, METRICS, WEIGHTS)
                 ]
         return files
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,8 +116,14 @@ def states(folder: Path) -> dict[Path, int]:
     return {path.relative_to(folder): path.stat().st_mtime_ns for path in paths}
 
 
-def jobs_of(said: str) -> list[str]:
-    """Rules of the jobs that a workflow has run, from what it says."""
-    import re
+def jobs_of(output: str) -> list[str]:
+    """Rules of the jobs that a workflow has run, from its output."""
+    return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", output))
 
-    return sorted(re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", said))
+
+def planned_jobs(folder: Path, *targets: str) -> list[str]:
+    """Rules of the jobs that a run would make now."""
+    output = snakemake(folder, *targets, "--dry-run", "--quiet", "host")
+    assert ("Nothing to be done" in output) != ("Job stats" in output)
+    rows = dict(re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE))
+    return sorted(rule for rule, count in rows.items() if rule != "total" for _ in range(int(count)))

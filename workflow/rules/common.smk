@@ -152,14 +152,48 @@ def manifest_of_shard(wildcards):
     return ancient(str(files.manifest)) if same else str(files.manifest)
 
 
+SHOWN = 8  # lines on files that are due
+DUE = {}  # jobs that are due by the records of their files, each by one of them -> why
+
+
+def force(*roots):
+    """Return a function of the wildcards, an input without files: jobs below these folders that are due run again.
+
+    Snakemake can be asked to force files, but then makes them all. So these are named to it while it looks for the
+    jobs that a target needs: it forces those that are among them, and all that is made of their files.
+    """
+
+    @cache
+    def show(below):
+        files = [file for file in DUE if Path(file).is_relative_to(below)]
+        for file in files[:SHOWN]:
+            print(
+                f"{file}: {DUE[file]}. A target that needs it has it made again.",
+                file=sys.stderr,
+            )
+        if len(files) > SHOWN:
+            print(
+                f"{below}: so it is with {len(files) - SHOWN} more files.",
+                file=sys.stderr,
+            )
+
+    def nothing(wildcards):
+        workflow.dag.forcefiles.update(DUE)
+        for root in roots:
+            show(str(root).format(**wildcards))
+        return []
+
+    return nothing
+
+
 GONE = (
     WorkflowError,
     KeyError,
 )  # an experiment, a modality or a method that is no more
 
 
-def asked_of(file):
-    """What the job that makes a file would be told now; None where no rule makes it."""
+def parameters_of(file):
+    """Return the parameters of the job that makes a file, as they are now; None where no rule makes it."""
     for maker in workflow.rules:
         for pattern in maker.output if "cfg" in maker.params.keys() else ():
             match = re.fullmatch(regex_from_filepattern(str(pattern)), file)

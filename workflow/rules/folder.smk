@@ -1,8 +1,7 @@
-"""The working folder: one run at a time in it, outputs that came from elsewhere, and jobs of which a file is gone."""
+"""The working folder: one run at a time in it, and jobs that are due by the records of their files."""
 
 import atexit
 import os
-import re
 import time
 
 from snakemake.logging import logger
@@ -17,19 +16,11 @@ if workflow.is_main_process:
     logger.addFilter(messages.ShortCommands())
     os.environ[lock.RUN] = lock.this_run()
     LOCK.parent.mkdir(exist_ok=True)
-    dry = any(re.fullmatch(r"-[a-z]*n[a-z]*|--dry-?run", word) for word in sys.argv)
-    for file in restore.adopt(LEDGER, LOCK, asked_of, remove=not dry):
-        print(
-            f"{file} came from elsewhere and does not belong to the configuration.",
-            "A run makes it again." if dry else "It is made again.",
-            file=sys.stderr,
-        )
-    for file in restore.complete(LOCK, remove=not dry):
-        print(
-            f"{file}: this file, or another of the job that made it, is gone.",
-            "The job runs again, and all that used its files.",
-            file=sys.stderr,
-        )
+    try:
+        restore.adopt(LEDGER, LOCK)
+        DUE.update(restore.due(LEDGER, parameters_of))
+    except PkdotError as error:
+        raise WorkflowError(str(error)) from None
     RECORDS = restore.records()
 
 

@@ -3,6 +3,8 @@
 
 rule prepare:
     """Make stand-in data, or unpack data that a package carries."""
+    input:
+        force("{root}"),
     output:
         "{root}/{marker}",
     log:
@@ -29,6 +31,7 @@ rule ingest:
     input:
         root=marker_of_root,
         mark=mark_of_manifest,
+        due=force(FILES.processed, FILES.results),  # every job of an experiment needs this one
     output:
         manifest=FILES.manifest,
         about=FILES.about,
