@@ -210,8 +210,8 @@ def _given(units: pd.DataFrame, wanted: list[Part]) -> list[Part]:
     twice = [subject for subject in tested if tested.count(subject) > 1]
     if twice:
         raise DataError(
-            f"splits.scheme is given, and there are two folds with the group of {twice[0]!r}, which must stay together; "
-            "test all its members in one fold."
+            f"splits.scheme is given, and there are two folds with the group of {twice[0]!r}, which must stay "
+            "together; test all its members in one fold."
         )
     return parts
 

@@ -17,7 +17,7 @@ from pkdot.experiment import load
 from pkdot.stages import STAGES
 
 MAPS = [REPO / folder / "README.md" for folder in ("data", "results")]
-PAGES = [REPO / "README.md", *MAPS, *sorted((REPO / "docs").glob("*.md"))]
+PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *MAPS, *sorted((REPO / "docs").glob("*.md"))]
 
 
 def blocks(kind):
@@ -51,6 +51,15 @@ def test_the_maps_of_data_and_results_name_every_stage():
     rows = [row for path in MAPS for row in re.findall(r"^\| `.*", path.read_text(), re.M)]
     written_by = {stage for row in rows for stage in re.findall(r"`(\w+)`|you", row.rsplit("|", 2)[1])}
     assert written_by - {""} == STAGES.keys()
+
+
+def test_the_map_of_the_code_names_every_module():
+    named = set(re.findall(r"`(\w+)(?:\.py|/)`", (REPO / "CONTRIBUTING.md").read_text().split("## What to touch")[0]))
+    package = REPO / "pkdot"
+    modules = {path.stem for path in package.glob("*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")
+    }
+    assert modules - named == {"__init__"}
 
 
 def test_cleaning_keeps_the_maps_and_raw_data(tmp_path):
