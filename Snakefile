@@ -2,6 +2,7 @@
 
 snakemake --cores 8 results/biovid/report.html      the whole experiment of config/biovid.yaml
 snakemake --cores 8 results/biovid/folds/fold_2.json      one fold of it
+snakemake --cores 8 results/biovid/student/student.json   the student that ships, trained on all subjects
 """
 
 import sys
@@ -19,7 +20,7 @@ from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 from pkdot.experiment import load, require_foreign
-from pkdot.layout import ABLATION, ROOTS, Layout, fold_name
+from pkdot.layout import ABLATION, ALL, CARD, ROOTS, WEIGHTS, Layout, fold_name
 from pkdot.simulation.base import register as preparations
 from pkdot.stages import STAGES
 
@@ -58,5 +59,6 @@ include: "workflow/rules/teacher.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/refit.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/folder.smk"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,12 @@ class Ensemble(nn.Module):
         self.encoders, self.students = nn.ModuleDict(encoders), nn.ModuleList(students)
         self.answer, self.temperature = answer, temperature
         self.eval().requires_grad_(False)
+
+    def describe(self) -> tuple[dict[str, EmbedderDescription], NetworkDescription]:
+        """Return what it takes to build it again: the shared encoders, and the network of every seed."""
+        encoders: Any = self.encoders
+        first: Any = self.students[0]
+        return {name: encoder.describe() for name, encoder in encoders.items()}, first.describe()
 
     def logits(self, arrays: dict[str, Tensor]) -> Tensor:
         """Return the logits of all students together, before the temperature, shape (R, outputs)."""

@@ -23,7 +23,7 @@ from pkdot.hallucination.tnet import TNetParams
 from pkdot.layout import PACKAGED, SIMULATED, fold_name
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
-from pkdot.splits import SplitParams
+from pkdot.splits import FoldName, SplitParams
 from pkdot.tasks import TaskParams
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -133,6 +133,17 @@ class StudentsSection(Params):
         return value
 
 
+class ShippedSection(Params):
+    """The student that ships: ``results/<experiment>/student/``."""
+
+    method: str | None = Field(
+        None, description="the method that trains it; null takes the one of the contest with the best validation score"
+    )
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+        None, min_length=1, description="seeds of its networks, whose predictions are averaged; null takes `seeds`"
+    )
+
+
 class Variant(Params):
     """One line of the ablation: a method with its options, in a student that may differ from the contest's."""
 
@@ -159,6 +170,7 @@ class Experiment(Params):
     teacher: TeacherSection = Field(TeacherSection(), description="the teachers")
     tnet: TNetSection = Field(TNetSection(), description="the T-Net")
     students: StudentsSection = Field(description="the students")
+    student: ShippedSection = Field(ShippedSection(), description="the student that ships, trained on all subjects")
     protocols: list[str] = Field([], description="experiments on the same data under other protocols, for the ablation")
     ablation: dict[str, Variant] = Field({}, description="variants of a method, for results/<experiment>/ablation.html")
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
@@ -223,14 +235,16 @@ class Experiment(Params):
         """Names of the modalities of a role."""
         return [name for name, modality in self.modalities.items() if modality.role == role]
 
-    def for_fold(self, fold: int) -> Experiment:
-        """Return the experiment as fold ``fold`` sees it.
+    def for_fold(self, fold: FoldName) -> Experiment:
+        """Return the experiment as fold ``fold`` sees it; ``all`` has the seeds of the student that ships.
 
         Raises
         ------
         ConfigError
             There is no such fold.
         """
+        if isinstance(fold, str):
+            return self.model_copy(update={"seeds": self.student.seeds or self.seeds})
         if fold >= self.splits.fold_count:
             raise ConfigError(f"there is no fold {fold}; there are {self.splits.fold_count}, the first is fold_0")
         plain = self.plain()

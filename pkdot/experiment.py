@@ -172,6 +172,11 @@ def _check_networks(experiment: Experiment) -> None:
     """Refuse methods that cannot serve the task, and fusions that cannot have the width."""
     classes = _classes(experiment)
     variants = experiment.ablation.values()
+    if experiment.student.method not in (None, *experiment.method_names):
+        raise ConfigError(
+            f"student.method is '{experiment.student.method}', which is no method of the contest; add it to "
+            "students.methods, so that the report can say how good it is"
+        )
     for method in [*experiment.students.methods, *(variant.method for variant in variants)]:
         needs = methods.load(method.name).needs
         check_needs(method.name, needs, experiment.task.kind, len(classes) if classes else None)

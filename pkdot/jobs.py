@@ -16,11 +16,12 @@ from pkdot.evaluation.foreign import ForeignParams
 from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import teachers_of
+from pkdot.inference.refit import RefitParams, Stream
+from pkdot.layout import ALL, teachers_of
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.simulation.prepare import PrepareParams
-from pkdot.splits import SplitParams
+from pkdot.splits import FoldName, SplitParams
 from pkdot.stages import STAGES
 from pkdot.tracking import MirrorParams
 from pkdot.training.encoder import EncoderParams
@@ -82,7 +83,7 @@ def splits(e: Experiment) -> SplitParams:
     return e.splits
 
 
-def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
+def encoder(e: Experiment, modality: str, fold: FoldName) -> EncoderParams:
     """Return the parameters of one encoder."""
     e = e.for_fold(fold)
     chosen = e.modalities[modality]
@@ -100,7 +101,7 @@ def encoder(e: Experiment, modality: str, fold: int) -> EncoderParams:
     )
 
 
-def teachers(e: Experiment, fold: int) -> TeacherParams:
+def teachers(e: Experiment, fold: FoldName) -> TeacherParams:
     """Return the parameters of the teachers of one fold."""
     e = e.for_fold(fold)
     return TeacherParams(
@@ -118,7 +119,7 @@ def teachers(e: Experiment, fold: int) -> TeacherParams:
     )
 
 
-def students(e: Experiment, fold: int, method: str) -> StudentParams:
+def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
     """Return the parameters of the students of one method, or of one variant of the ablation, on one fold."""
     e = e.for_fold(fold)
     methods = {choice.name: choice for choice in e.students.methods}
@@ -197,6 +198,20 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
         contrasts=contrasts,
         seeds=SeedParams(encoders=e.embedding.seed, splits=e.splits.seed, networks=e.seeds),
         evaluation=ResamplingParams(bootstrap=e.evaluation.bootstrap, seed=e.evaluation.seed),
+    )
+
+
+def refit(e: Experiment, experiment: str) -> RefitParams:
+    """Return the parameters of the student that ships."""
+    methods = [choice for choice in e.students.methods if e.student.method in (None, choice.name)]
+    prevalent = {name: e.modalities[name] for name in e.of_role("prevalent")}
+    return RefitParams(
+        experiment=experiment,
+        methods=methods,
+        student=students(e, ALL, methods[0].name),
+        modalities={name: Stream(source=one.source, feature=one.feature) for name, one in prevalent.items()},
+        splits=e.splits,
+        seeds=e.seeds,
     )
 
 

@@ -89,6 +89,7 @@ STAGES = {
     ),
     "fold": Stage("pkdot.evaluation.fold:evaluate_fold", "score all methods on a fold", "pkdot.jobs:fold"),
     "summary": Stage("pkdot.evaluation.summary:summarise", "compare all methods over all folds", "pkdot.jobs:summary"),
+    "refit": Stage("pkdot.inference.refit:refit", "train the student that ships on all subjects", "pkdot.jobs:refit"),
     "ablation": Stage(
         "pkdot.reporting.ablation:write_ablation",
         "write the page of the ablation",

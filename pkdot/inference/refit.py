@@ -1,0 +1,192 @@
+"""The refit: the method that did best on validation subjects, trained on all subjects, becomes a bundle."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from pkdot.data import Samples
+from pkdot.descriptions import PluginDescription
+from pkdot.distillation.base import MethodChoice
+from pkdot.evaluation.summary import validation_scores
+from pkdot.features.base import FeatureChoice
+from pkdot.files import read_json, write_text
+from pkdot.inference.bundle import SCHEMA, BundleDescription, ModalityDescription, write_bundle
+from pkdot.inference.card import Evidence, card
+from pkdot.inference.gather import ensemble_of
+from pkdot.layout import ALL, CARD, METRICS, NETWORK, PREDICTIONS, WEIGHTS, choice_name, trained
+from pkdot.params import Params, canonical
+from pkdot.provenance import code_hash, job, versions
+from pkdot.splits import Parts, SplitParams
+from pkdot.tasks import Task
+from pkdot.training.student import StudentParams, train_students
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pkdot.assembly import Ensemble
+
+
+class Stream(Params):
+    """Where a prevalent modality comes from."""
+
+    source: str = Field(description="the stream of the data set")
+    feature: FeatureChoice = Field(description="what turns raw files into arrays")
+
+
+class RefitParams(Params):
+    """What the student that ships is made of."""
+
+    experiment: str = Field(description="name of the experiment")
+    methods: list[MethodChoice] = Field(min_length=1, description="the methods to choose from on validation subjects")
+    student: StudentParams = Field(description="how students are trained on all subjects; the method is filled in")
+    modalities: dict[str, Stream] = Field(description="the prevalent modalities")
+    splits: SplitParams = Field(description="the protocol of the cross-validation")
+    seeds: list[int] = Field(description="seeds of the students of the cross-validation")
+
+
+def refit(
+    manifest: Path,
+    splits: Path,
+    embeddings: list[Path],
+    teachers: Path,
+    choices: list[Path],
+    summary: Path,
+    out: Path,
+    params: RefitParams,
+) -> None:
+    """Write the bundle: ``student.json``, ``weights.safetensors`` and ``card.md``.
+
+    The method is the one with the best mean validation score over the folds; its options are those that the folds
+    chose most often. Validation subjects of all subjects choose the step and the temperature.
+
+    Parameters
+    ----------
+    manifest, splits : Path
+        The samples, and the subjects that train and that choose.
+    embeddings : list of Path
+        embeddings.npy of every modality, of the encoders of all subjects; their weights lie beside them.
+    teachers : Path
+        The folder of the teachers of all subjects.
+    choices : list of Path
+        ``students/fold_<k>/<method>.json`` of every fold and of every method to choose from.
+    summary : Path
+        summary.json; the predictions of all folds lie beside it.
+    out : Path
+        The folder of the bundle.
+    params : RefitParams
+        The methods, and how students are trained.
+    """
+    method, options = best_method(choices, [choice.name for choice in params.methods])
+    encoders = {path.parent.name: path.parent for path in embeddings if path.parent.name in params.modalities}
+    chosen = [path for path in choices if path.name == choice_name(method)]
+    metrics = [trained(path.parent, seed, method) / METRICS for path in chosen for seed in params.seeds]
+    inputs = [manifest, splits, *embeddings, *choices, *metrics, summary, summary.with_name(PREDICTIONS)]
+    inputs += [folder / name for folder in encoders.values() for name in (NETWORK, WEIGHTS)]
+    choice = MethodChoice(name=method, options=options)
+    student = params.student.model_copy(update={"label": method, "method": choice, "candidates": 1})
+    with job(__name__, out, params, inputs=inputs) as scratch, tempfile.TemporaryDirectory() as folder:
+        samples = Samples.load(manifest)
+        train_students(manifest, splits, embeddings, teachers, Path(folder), student)
+        made = read_json(Path(folder) / choice_name(method))
+        students = [trained(Path(folder), seed, method) for seed in student.seeds]
+        answer = _task(samples, splits, student).answer
+        network = ensemble_of(encoders, students, answer, made["temperature"] or 1.0)
+        described = _described(samples, splits, params, student, network, made)
+        write_bundle(scratch, described, network)
+        evidence = Evidence.read(summary, chosen, metrics, samples, params.seeds, method)
+        write_text(scratch / CARD, card(described, samples.about, params.splits, evidence))
+
+
+def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the method with the best mean validation score, and the options that the folds chose most often.
+
+    Of equal methods the first in ``methods`` is taken; of equally usual options those with the best validation scores.
+    """
+    scores = validation_scores(choices)
+    method = max(methods, key=lambda name: scores[name])
+    found = [read_json(path) for path in choices if path.name == choice_name(method)]
+    usual = Counter(canonical(choice["chosen"]) for choice in found)
+    merit: dict[str, list[float]] = {}
+    for choice in found:
+        for tried in choice["candidates"]:
+            merit.setdefault(canonical(tried["options"]), []).append(tried["score"])
+    best = max(usual, key=lambda options: (usual[options], float(np.mean(merit[options]))))
+    return method, next(choice["chosen"] for choice in found if canonical(choice["chosen"]) == best)
+
+
+def _task(samples: Samples, splits: Path, student: StudentParams) -> Task:
+    """Return the task with the labels that training used, in its units."""
+    task = Task(student.task, samples)
+    task.use_labels_of(Parts.read(splits, ALL, samples))
+    return task
+
+
+def _described(
+    samples: Samples, splits: Path, params: RefitParams, student: StudentParams, network: Ensemble, made: dict
+) -> BundleDescription:
+    """Return what student.json says."""
+    task, parts = _task(samples, splits, student), Parts.read(splits, ALL, samples)
+    subjects = samples.table["subject_id"]
+    encoders, whole = network.describe()
+    shapes = {name: said.shape for name, said in {**encoders, **whole.encoders}.items()}
+    return BundleDescription(
+        schema_version=SCHEMA,
+        experiment=params.experiment,
+        title=samples.about["title"],
+        simulated=samples.about["simulated"],
+        method=student.method.name,
+        options=made["chosen"],
+        seeds=student.seeds[: len(network.students)],
+        answer=task.answer,
+        units=samples.about.get("units", {}),
+        ranges=_ranges(task, parts.train) if task.regression else {},
+        modalities={
+            name: _stream(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
+        },
+        encoders=encoders,
+        network=whole,
+        temperature=network.temperature,
+        subjects={
+            "train": int(subjects.iloc[np.union1d(parts.train, parts.unlabelled)].nunique()),
+            "validation": int(subjects.iloc[parts.validation].nunique()),
+        },
+        unlabelled=made["samples"]["unlabelled"],
+        weights_sha256="",
+        code=code_hash(__name__, params),
+        versions=versions(),
+    )
+
+
+def _ranges(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
+    """Return the smallest and the largest value of each target among rows."""
+    values = task.values[rows].reshape(-1, len(task.names))
+    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(task.names)}
+
+
+def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) -> ModalityDescription:
+    """Return where the arrays of a modality come from, with the length and the rate of the samples of a data set."""
+    cls, options = stream.feature.load()
+    feature = cls(options)
+    columns = {part: f"{name}_{part}" for part in ("start", "stop", "rate")}
+    seconds, rate = feature.span, None
+    if columns["stop"] in table:
+        lengths = (table[columns["stop"]] - table[columns["start"]].fillna(0)).dropna()
+        seconds = float(lengths.median()) if len(lengths) else seconds
+    if columns["rate"] in table:
+        rates = table[columns["rate"]].dropna()
+        rate = float(rates.median()) if len(rates) else None
+    return ModalityDescription(
+        source=stream.source,
+        feature=PluginDescription(name=stream.feature.name, options=options.plain()),
+        shape=shape,
+        dtype=feature.dtype,
+        seconds=seconds,
+        rate=rate,
+    )
