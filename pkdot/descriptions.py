@@ -33,14 +33,14 @@ class EmbedderDescription(Params):
 class LinearDescription(Params):
     """A head alone."""
 
-    kind: Literal["linear"] = "linear"
+    kind: Literal["linear"] = Field("linear", description="what the student is")
     prevalent: int = Field(ge=1, description="width of a prevalent token, modalities side by side")
 
 
 class PrevalentDescription(Params):
     """A perceptron and a head."""
 
-    kind: Literal["prevalent"] = "prevalent"
+    kind: Literal["prevalent"] = Field("prevalent", description="what the student is")
     prevalent: int = Field(ge=1, description="width of a prevalent token, modalities side by side")
     hidden: int = Field(ge=1, description="hidden width of the perceptron")
     dim: int = Field(ge=1, description="width of the features before the head")
@@ -61,14 +61,14 @@ class FusedDescription(Params):
 
 StudentDescription = Annotated[
     LinearDescription | PrevalentDescription | FusedDescription,
-    Field(discriminator="kind", description="what turns the prevalent embeddings, side by side, into logits"),
+    Field(discriminator="kind"),
 ]
 
 
 class NetworkDescription(Params):
     """A student with the encoders that belong to it."""
 
-    student: StudentDescription
+    student: StudentDescription = Field(description="what turns the prevalent embeddings, side by side, into logits")
     modalities: list[str] = Field(min_length=1, description="prevalent modalities in the order of their embeddings")
     encoders: dict[str, EmbedderDescription] = Field(
         {}, description="modality -> its encoder, where the student's weights hold it"
