@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.metadata
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -54,6 +55,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     check = verb(_check, "read a configuration and its data, and say what must be mended")
     check.add_argument("config", type=Path, help="such as config/biovid.yaml")
     check.add_argument("--full", action="store_true", help="read also every file of its arrays and results again")
+    init = verb(_init, "look at a folder of your own data, and write recordings.csv and a first configuration")
+    init.add_argument("name", help="name of the experiment: the configuration is config/<name>.yaml")
+    init.add_argument("--from", dest="folder", type=Path, required=True, help="the folder")
+    init.add_argument("--rate", type=float, help="rate of the recordings in Hz, where the files do not tell it")
     plan = verb(_plan, "say what an experiment needs before anything runs: clips, disk, memory, trainings, hours")
     plan.add_argument("config", type=Path, help="such as config/biovid.yaml")
     simulate = verb(_simulate, "make stand-in data in the owners' layout")
@@ -139,6 +144,17 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     except DataError as error:
         problems.append(str(error).replace(str(manifest), experiment.dataset.root))
     return f"{about['samples']} samples of {about['subjects']} subjects", problems
+
+
+def _init(options: argparse.Namespace) -> None:
+    """Write a list of recordings and a configuration, and print what was guessed and what was not."""
+    from pkdot.guessing.begin import begin
+
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", options.name):
+        raise ConfigError(f"'{options.name}' is no name for an experiment; use letters, digits, _ and -.")
+    if options.rate is not None and not 0 < options.rate < float("inf"):
+        raise ConfigError(f"--rate is {options.rate:g}; it takes a number of Hz above zero.")
+    print(*begin(options.name, options.folder, Path(f"config/{options.name}.yaml"), options.rate), sep="\n")
 
 
 def _plan(options: argparse.Namespace) -> None:

@@ -116,6 +116,21 @@ def _of_archive(path: Path, time: int, size: int, part: str | None) -> np.ndarra
         raise DataError(f"{path}: is not a whole .npz file of numbers") from error
 
 
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays of an archive (.npz).
+
+    Raises
+    ------
+    DataError
+        The file cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return list(archive.files)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: is not a whole .npz file of numbers") from error
+
+
 def _checked(path: Path, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "iufb" or not array.ndim:
         raise DataError(f"{path}: holds {array.dtype} of shape {array.shape}, not an array of real numbers")
@@ -149,15 +164,15 @@ def _is_data(first: list[str]) -> bool:
     return values not in (list(range(len(values))), list(range(1, len(values) + 1)))
 
 
-def column_names(path: Path) -> list[str]:
-    """Return the names of the columns of a table.
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table as it is; do not change it.
 
     Raises
     ------
     DataError
         The file cannot be read.
     """
-    return list(_table(*_key(path)).columns)
+    return _table(*_key(path))
 
 
 def _columns(path: Path, table: pd.DataFrame, part: str | None) -> pd.DataFrame:

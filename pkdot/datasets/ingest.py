@@ -66,9 +66,10 @@ def read_dataset(params: IngestParams) -> Ingested:
     dataset, ledger = cls(root, options), Ledger()
     table = _without_unreadable_names(dataset.read(ledger), ledger)
     if table.empty:
+        dropped = [entry for entry in ledger.entries if entry.action == "dropped"] or ledger.entries
         raise DataError(
-            f"{root}: no sample can be used; the first reason of {len(ledger.entries)}: "
-            f"{ledger.entries[0].problem if ledger.entries else 'no file of this data set was found'}."
+            f"{root}: no sample can be used; the first reason of {len(dropped)}: "
+            f"{dropped[0].problem if dropped else 'no file of this data set was found'}."
         )
     twice = table["sample_id"].duplicated()
     if twice.any():
