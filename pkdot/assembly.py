@@ -33,37 +33,43 @@ from pkdot.networks import (
 Network = TypeVar("Network", bound=Headed)
 
 
-def build_embedder(said: EmbedderDescription) -> Embedder:
+def build_embedder(description: EmbedderDescription) -> Embedder:
     """Return an embedder as described; its weights are still to be loaded."""
-    cls, options = EncoderChoice(name=said.encoder.name, options=said.encoder.options).load()
-    encoder = cls(tuple(said.shape), said.dim, said.tokens, cls.without_weights(options))
-    return Embedder(encoder, Scale((1, said.dim)))
+    cls, options = EncoderChoice(name=description.encoder.name, options=description.encoder.options).load()
+    encoder = cls(tuple(description.shape), description.dim, description.tokens, cls.without_weights(options))
+    return Embedder(encoder, Scale((1, description.dim)))
 
 
-def build_student(said: StudentDescription, answer: Answer) -> nn.Module:
+def build_student(description: StudentDescription, answer: Answer) -> nn.Module:
     """Return a student as described, from embeddings to outputs; its weights are still to be loaded."""
-    if isinstance(said, LinearDescription):
-        return LinearStudent(nn.Linear(said.prevalent, answer.outputs), answer)
-    if isinstance(said, PrevalentDescription):
-        return _begun(PrevalentStudent(said.prevalent, said.dim, answer, hidden=said.hidden), said, answer)
-    fusion = FusionChoice(name=said.fusion.name, options=said.fusion.options)
-    teacher = _begun(Teacher(said.prevalent, said.privileged, said.dim, fusion, answer), said, answer)
-    if said.kind == "imputing":
+    if isinstance(description, LinearDescription):
+        return LinearStudent(nn.Linear(description.prevalent, answer.outputs), answer)
+    if isinstance(description, PrevalentDescription):
+        return _begun(
+            PrevalentStudent(description.prevalent, description.dim, answer, hidden=description.hidden),
+            description,
+            answer,
+        )
+    fusion = FusionChoice(name=description.fusion.name, options=description.fusion.options)
+    teacher = _begun(
+        Teacher(description.prevalent, description.privileged, description.dim, fusion, answer), description, answer
+    )
+    if description.kind == "imputing":
         return ImputingStudent(teacher)
-    return HallucinatingStudent(TNet(said.prevalent, said.privileged, said.tnet), teacher)
+    return HallucinatingStudent(TNet(description.prevalent, description.privileged, description.tnet), teacher)
 
 
-def _begun(network: Network, said: PrevalentDescription | FusedDescription, answer: Answer) -> Network:
+def _begun(network: Network, description: PrevalentDescription | FusedDescription, answer: Answer) -> Network:
     """Give a network the head over its prevalent embeddings, where the student has one."""
-    if said.start:
-        network.begin_at(nn.Linear(said.prevalent, answer.outputs))
+    if description.start:
+        network.begin_at(nn.Linear(description.prevalent, answer.outputs))
     return network
 
 
-def build_network(said: NetworkDescription, answer: Answer) -> StudentNetwork:
+def build_network(description: NetworkDescription, answer: Answer) -> StudentNetwork:
     """Return a student with the encoders of its own, as described; its weights are still to be loaded."""
-    encoders = {name: build_embedder(one) for name, one in said.encoders.items()}
-    return StudentNetwork(encoders, build_student(said.student, answer), said.modalities)
+    encoders = {name: build_embedder(one) for name, one in description.encoders.items()}
+    return StudentNetwork(encoders, build_student(description.student, answer), description.modalities)
 
 
 class Ensemble(nn.Module):

@@ -42,8 +42,8 @@ def last_words(logs: Path, since: float) -> list[str]:
         Seconds since the epoch; logs that were not written later are of other runs.
     """
     paths = sorted(path for path in logs.rglob("*.log") if path.stat().st_mtime >= since)
-    said = {path: _last(path.read_text(encoding="utf-8", errors="replace")) for path in paths}
-    return [f"{path}: {words}" for path, words in said.items() if words]
+    endings = {path: _last(path.read_text(encoding="utf-8", errors="replace")) for path in paths}
+    return [f"{path}: {words}" for path, words in endings.items() if words]
 
 
 def _last(text: str) -> str:

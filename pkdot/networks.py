@@ -164,8 +164,8 @@ class ImputingStudent(nn.Module):
 
     def forward(self, prevalent: Tensor) -> TokenOutputs:
         """Predict from (B, T, P)."""
-        said = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1]))
-        return TokenOutputs(said.logits, said.features, prevalent=said.prevalent, tokens=prevalent)
+        outputs = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1]))
+        return TokenOutputs(outputs.logits, outputs.features, prevalent=outputs.prevalent, tokens=prevalent)
 
     def describe(self) -> FusedDescription:
         """Return what it takes to build the network again."""

@@ -38,9 +38,9 @@ def _sentence(where: object, problem: ErrorDetails, model: type[Params]) -> str:
     place = ".".join(steps)
     at = f"{where}: {place}" if place else f"{where}"
     if problem["type"] == "extra_forbidden":
-        known = _known_keys(model, steps[:-1])
-        close = difflib.get_close_matches(steps[-1], known, n=1)
-        hint = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(known)}."
+        keys = _known_keys(model, steps[:-1])
+        close = difflib.get_close_matches(steps[-1], keys, n=1)
+        hint = f"Did you mean '{close[0]}'?" if close else f"Known here: {', '.join(keys)}."
         return f"{where}: there is no option '{place}'. {hint}"
     if problem["type"] == "missing":
         return f"{where}: the option '{place}' is missing."

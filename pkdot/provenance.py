@@ -97,13 +97,13 @@ def record_of(path: Path) -> Path | None:
 
 def fingerprint(module: str, params: Params, inputs: Iterable[Path]) -> str:
     """One hash of all that decides what a job writes: its code and parameters, its inputs, the packages."""
-    known = {
+    content = {
         "code": code_hash(module, params),
         "params": params.plain(),
         "inputs": {str(path): verified(path) for path in inputs},
         "versions": versions(),
     }
-    return hashlib.sha256(canonical(known).encode()).hexdigest()[:16]
+    return hashlib.sha256(canonical(content).encode()).hexdigest()[:16]
 
 
 def verified(path: Path) -> str:
@@ -121,15 +121,15 @@ def verified(path: Path) -> str:
     record = record_of(path)
     if record is None:
         return sha256(path)
-    known = read_json(record)
-    written, state = known["outputs"][path.name], known.get("states", {}).get(path.name)
+    content = read_json(record)
+    written, state = content["outputs"][path.name], content.get("states", {}).get(path.name)
     if state == _state(path):
         return str(written)
     digest = _digest(path, *_state(path)) if _is_settled(path) else sha256(path)
     if written != digest:
         raise DataError(
             f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
-            f"Delete {to_delete(known, path)} and run again."
+            f"Delete {to_delete(content, path)} and run again."
         )
     return digest
 
@@ -163,8 +163,8 @@ def damaged(folders: Iterable[Path]) -> tuple[int, list[str]]:
     """
     count, problems = 0, []
     for record in sorted(path for folder in folders for path in folder.rglob("*run.json")):
-        known = read_json(record)
-        for name, digest in known["outputs"].items():
+        content = read_json(record)
+        for name, digest in content["outputs"].items():
             path = record.with_name(name)
             count += 1
             if not path.is_file():
@@ -172,18 +172,18 @@ def damaged(folders: Iterable[Path]) -> tuple[int, list[str]]:
             elif sha256(path) != digest:
                 problems.append(
                     f"{path}: its content is not what {record.name} says; it was damaged or replaced. "
-                    f"Delete {to_delete(known, path)} and run again."
+                    f"Delete {to_delete(content, path)} and run again."
                 )
     return count, problems
 
 
-def to_delete(known: dict, path: Path | None = None) -> Path:
+def to_delete(content: dict, path: Path | None = None) -> Path:
     """Return what to delete so that the workflow runs the job of a record again: a damaged file itself, or the marker.
 
     Of data that the project made it is the whole root: without their marker, stand-in data would pass for real ones.
     """
-    marker = Path(known["marker"])
-    if known["stage"] == "pkdot.simulation.prepare":
+    marker = Path(content["marker"])
+    if content["stage"] == "pkdot.simulation.prepare":
         return marker.parent
     return path or marker
 
@@ -211,15 +211,15 @@ def chain(paths: Iterable[Path]) -> dict[Path, dict]:
         record = waiting.pop()
         if record in found:
             continue
-        found[record] = known = read_json(record)
-        for name, digest in known["inputs"].items():
+        found[record] = content = read_json(record)
+        for name, digest in content["inputs"].items():
             source = Path(name)
             if (made_by := maker(source)) is None:
                 continue
             if read_json(made_by)["outputs"][source.name] != digest:
                 raise DataError(
-                    f"{known['marker']}: it was made from another {source} than the one that lies there now. "
-                    f"Delete {to_delete(known)} and run again."
+                    f"{content['marker']}: it was made from another {source} than the one that lies there now. "
+                    f"Delete {to_delete(content)} and run again."
                 )
             waiting.append(made_by)
     return dict(sorted(found.items()))

@@ -179,8 +179,8 @@ def _columns(path: Path, table: pd.DataFrame, part: str | None) -> pd.DataFrame:
     names = parts_of(part) or list(table.columns)
     for name in names:
         if name not in table:
-            known = ", ".join(map(str, table.columns[:8]))
-            raise DataError(f"{path}: has no column '{name}'; it has {known}{' ...' if table.shape[1] > 8 else ''}")
+            columns = ", ".join(map(str, table.columns[:8]))
+            raise DataError(f"{path}: has no column '{name}'; it has {columns}{' ...' if table.shape[1] > 8 else ''}")
     return table[names]
 
 

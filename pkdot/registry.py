@@ -64,10 +64,10 @@ class Registry:
         ConfigError
             There is no such plug-in; the message names the closest one.
         """
-        known = self.names()
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+        names = self.names()
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(names)}."
             raise ConfigError(f"there is no {self.kind} '{name}'. {hint}")
         return f"{self.package}.{name}"
 

@@ -178,7 +178,7 @@ class Owners:
             for owner, other in self._uses.get(path.resolve(), ()):
                 if _overlap(part, other):
                     raise DataError(f"{recording.where}: {shown} is that of the recording '{owner}' already")
-            if any(path.resolve() == known.resolve() and _overlap(part, other) for known, other in own):
+            if any(path.resolve() == earlier.resolve() and _overlap(part, other) for earlier, other in own):
                 raise DataError(f"{recording.where}: {shown} is that of two streams; name different parts of it")
             own.append((path, part))
 

@@ -56,7 +56,7 @@ class MultiTeacherPKDOT(PKDOT):
         self.heads = nn.ModuleDict({name: nn.Linear(context.dim, context.task.outputs) for name in context.modalities})
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
-        adapted = {name: self.adapters[name](said.features) for name, said in teacher.modalities.items()}
+        adapted = {name: self.adapters[name](one.features) for name, one in teacher.modalities.items()}
         tasks = [self.context.task.loss(self.heads[name](x), student.target) for name, x in adapted.items()]
         align = [1 - cosine_similarity(x, teacher.features).mean() for x in adapted.values()]
         joint = self.context.task.loss(teacher.logits, student.target)

@@ -142,10 +142,10 @@ class Foreign:
         """Return the place of each row's seed among the seeds of the contest."""
         if self.seeds is None:
             return np.zeros(len(part), dtype=np.int64)
-        known = pd.Index([str(seed) for seed in self.seeds]).get_indexer(part["seed"].astype(str))
+        numbers = pd.Index([str(seed) for seed in self.seeds]).get_indexer(part["seed"].astype(str))
         listed = ", ".join(map(str, self.seeds))
-        self._refuse(part, first, known < 0, f"seed {{seed}} is none of the seeds of the contest, {listed}")
-        return known
+        self._refuse(part, first, numbers < 0, f"seed {{seed}} is none of the seeds of the contest, {listed}")
+        return numbers
 
     def _whole(self, part: pd.DataFrame, first: int, name: str, count: int) -> np.ndarray:
         """Return a column of whole numbers below ``count``."""
@@ -192,10 +192,10 @@ class Foreign:
     def _refuse(self, part: pd.DataFrame, first: int, wrong: np.ndarray, sentence: str, **more: Any) -> None:
         """Raise the sentence about the first wrong row; names in braces are columns, or one of ``more``."""
         for place in np.flatnonzero(wrong)[:1]:
-            known = {name: part[name].iloc[place] for name in part} | {
+            values = {name: part[name].iloc[place] for name in part} | {
                 name: value[place] if isinstance(value, np.ndarray) else value for name, value in more.items()
             }
-            raise DataError(f"{self.path}, row {first + place}: {sentence.format(**known)}.")
+            raise DataError(f"{self.path}, row {first + place}: {sentence.format(**values)}.")
 
 
 def check_complete(where: object, fold: int, held: set[str], wanted: set[str]) -> None:

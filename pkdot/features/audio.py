@@ -86,9 +86,9 @@ class Audio(Feature):
         missing, loud = there < 0.5, clipped > CLIPPED
         if not (missing | loud).any():
             return Extracted(array)
-        known = ~(missing | loud)
-        note = f"{where}: of {len(known)} columns {missing.sum()} have no sound and {loud.sum()} are clipped"
-        return Extracted(array, known, note if known.mean() < NOTED else "")
+        heard = ~(missing | loud)
+        note = f"{where}: of {len(heard)} columns {missing.sum()} have no sound and {loud.sum()} are clipped"
+        return Extracted(array, heard, note if heard.mean() < NOTED else "")
 
     def seconds(self, source: Source) -> float:
         return self._track(source.path).seconds

@@ -82,7 +82,7 @@ class People:
         for number in [n for n, person in self._known.items() if times[0] - person.times[-1] > MEMORY]:
             del self._known[number]
         pairs = sorted(
-            ((known.nearness(person), number, place) for number, known in self._known.items()
+            ((other.nearness(person), number, place) for number, other in self._known.items()
              for place, (_, person) in enumerate(seen)), key=lambda pair: (-pair[0], pair[1], pair[2]),
         )  # fmt: skip
         numbers: dict[int, int] = {}

@@ -76,7 +76,7 @@ def whole(*makers):
 
     def files(wildcards):
         e = experiment(wildcards.experiment)
-        known = {
+        values = {
             "experiment": wildcards.experiment,
             "contest": "",
             "shard": range(e.shards),
@@ -84,7 +84,7 @@ def whole(*makers):
             "fold": range(e.splits.fold_count),
             "method": jobs.contestants(e),
         }
-        return [file for maker in makers for file in expand(maker.output, **known)]
+        return [file for maker in makers for file in expand(maker.output, **values)]
 
     return files
 

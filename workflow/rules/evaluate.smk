@@ -3,8 +3,8 @@
 
 def foreign_file(wildcards):
     """Return the file of the predictions of a model from elsewhere; nothing where the configuration has no such."""
-    known = experiment(wildcards.experiment).evaluation.foreign
-    return known.get(wildcards.method, [])
+    files = experiment(wildcards.experiment).evaluation.foreign
+    return files.get(wildcards.method, [])
 
 
 rule foreign:
