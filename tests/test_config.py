@@ -97,7 +97,7 @@ def with_a_modality_called_dropout():
         (changed("teacher", fusion={"name": "gated_cross_attention", "heads": 3}), "3 heads"),
         (changed("students", methods=["student_only", "dkd"]), "at least three classes, but there are 2"),
         (changed("splits", test_subjects=["s1"]), "goes with scheme: given"),
-        (changed("splits", scheme="given"), "goes with scheme: given"),
+        (changed("splits", scheme="given", folds=None), "goes with scheme: given"),
         (changed("dataset", root="data/packaged/x"), "cannot be made"),
         (changed("overrides", "fold_2", teacher={"dim": 4}), "overrides.fold_2: there is no fold 2"),
         (changed("overrides", "fold_01", teacher={"dim": 4}), "'fold_01' is no fold"),
