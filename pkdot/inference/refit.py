@@ -19,7 +19,7 @@ from pkdot.files import read_json, write_text
 from pkdot.inference.bundle import SCHEMA, BundleDescription, ModalityDescription, write_bundle
 from pkdot.inference.card import Evidence, card
 from pkdot.inference.gather import ensemble_of
-from pkdot.layout import ALL, CARD, METRICS, NETWORK, PREDICTIONS, WEIGHTS, choice_name, trained
+from pkdot.layout import CARD, METRICS, NETWORK, PREDICTIONS, WEIGHTS, choice_name, trained
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash, job, versions
 from pkdot.splits import Parts, SplitParams
@@ -93,14 +93,74 @@ def refit(
     with job(__name__, out, params, inputs=inputs) as scratch, tempfile.TemporaryDirectory() as folder:
         samples = Samples.load(manifest)
         train_students(manifest, splits, embeddings, teachers, Path(folder), student)
-        made = read_json(Path(folder) / choice_name(method))
-        students = [trained(Path(folder), seed, method) for seed in student.seeds]
-        answer = _task(samples, splits, student).answer
-        network = ensemble_of(encoders, students, answer, made["temperature"] or 1.0)
-        described = _described(samples, splits, params, student, network, made)
+        described, network = assemble(samples, splits, encoders, Path(folder), params, student)
         write_bundle(scratch, described, network)
         evidence = Evidence.read(summary, chosen, metrics, samples, params.seeds, method)
         write_text(scratch / CARD, card(described, samples.about, params.splits, evidence))
+
+
+def assemble(
+    samples: Samples,
+    splits: Path,
+    encoders: dict[str, Path],
+    students: Path,
+    params: RefitParams,
+    student: StudentParams,
+    temperature: float | None = None,
+) -> tuple[BundleDescription, Ensemble]:
+    """Return the students of one method and fold as one network, with its description.
+
+    Parameters
+    ----------
+    samples, splits
+        The manifest and the folds.
+    encoders : dict of str to Path
+        Prevalent modality -> the folder of its encoder.
+    students : Path
+        The folder of the students of the fold.
+    params : RefitParams
+        The experiment and its prevalent modalities.
+    student : StudentParams
+        How the students were trained: method, fold, seeds.
+    temperature : float, optional
+        In the place of the one that was fitted on the validation subjects.
+    """
+    task = Task(student.task, samples)
+    parts = Parts.read(splits, student.fold, samples)
+    task.use_labels_of(parts)
+    made = read_json(students / choice_name(student.label))
+    folders = [trained(students, seed, student.label) for seed in student.seeds]
+    network = ensemble_of(encoders, folders, task.answer, temperature or made["temperature"] or 1.0)
+    shared, whole = network.describe()
+    shapes = {name: said.shape for name, said in {**shared, **whole.encoders}.items()}
+    subjects = samples.table["subject_id"]
+    described = BundleDescription(
+        schema_version=SCHEMA,
+        experiment=params.experiment,
+        title=samples.about["title"],
+        simulated=samples.about["simulated"],
+        method=student.method.name,
+        options=made["chosen"],
+        seeds=student.seeds[: len(network.students)],
+        answer=task.answer,
+        units=samples.about.get("units", {}),
+        ranges=_ranges(task, parts.train) if task.regression else {},
+        modalities={
+            name: _stream(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
+        },
+        encoders=shared,
+        network=whole,
+        temperature=network.temperature,
+        subjects={
+            "train": int(subjects.iloc[np.union1d(parts.train, parts.unlabelled)].nunique()),
+            "validation": int(subjects.iloc[parts.validation].nunique()),
+        },
+        unlabelled=made["samples"]["unlabelled"],
+        weights_sha256="",
+        code=code_hash(__name__, params),
+        versions=versions(),
+    )
+    return described, network
 
 
 def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str, Any]]:
@@ -118,49 +178,6 @@ def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str,
             merit.setdefault(canonical(tried["options"]), []).append(tried["score"])
     best = max(usual, key=lambda options: (usual[options], float(np.mean(merit[options]))))
     return method, next(choice["chosen"] for choice in found if canonical(choice["chosen"]) == best)
-
-
-def _task(samples: Samples, splits: Path, student: StudentParams) -> Task:
-    """Return the task with the labels that training used, in its units."""
-    task = Task(student.task, samples)
-    task.use_labels_of(Parts.read(splits, ALL, samples))
-    return task
-
-
-def _described(
-    samples: Samples, splits: Path, params: RefitParams, student: StudentParams, network: Ensemble, made: dict
-) -> BundleDescription:
-    """Return what student.json says."""
-    task, parts = _task(samples, splits, student), Parts.read(splits, ALL, samples)
-    subjects = samples.table["subject_id"]
-    encoders, whole = network.describe()
-    shapes = {name: said.shape for name, said in {**encoders, **whole.encoders}.items()}
-    return BundleDescription(
-        schema_version=SCHEMA,
-        experiment=params.experiment,
-        title=samples.about["title"],
-        simulated=samples.about["simulated"],
-        method=student.method.name,
-        options=made["chosen"],
-        seeds=student.seeds[: len(network.students)],
-        answer=task.answer,
-        units=samples.about.get("units", {}),
-        ranges=_ranges(task, parts.train) if task.regression else {},
-        modalities={
-            name: _stream(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
-        },
-        encoders=encoders,
-        network=whole,
-        temperature=network.temperature,
-        subjects={
-            "train": int(subjects.iloc[np.union1d(parts.train, parts.unlabelled)].nunique()),
-            "validation": int(subjects.iloc[parts.validation].nunique()),
-        },
-        unlabelled=made["samples"]["unlabelled"],
-        weights_sha256="",
-        code=code_hash(__name__, params),
-        versions=versions(),
-    )
 
 
 def _ranges(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
