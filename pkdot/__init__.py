@@ -12,10 +12,10 @@ __all__ = ["__version__", "load_student"]
 
 
 def load_student(path: Any, device: str = "cpu") -> Any:
-    """Load the student of a bundle; see `pkdot.inference.student.Student.load`."""
-    from pkdot.inference.student import Student
+    """Load the student of a bundle, or an exported one; see `pkdot.inference.loading.load_student`."""
+    from pkdot.inference import loading
 
-    return Student.load(path, device)
+    return loading.load_student(path, device)
 
 
 def __getattr__(name: str) -> str:

@@ -117,7 +117,8 @@ class Ensemble(nn.Module):
         logits = self.logits(arrays)
         if not self.answer.regression:
             logits = logits / self.temperature
-        return self.answer.finish(logits, len(next(iter(arrays.values()))))
+        samples = next(iter(arrays.values())).shape[0]  # len() would be a constant of an exported network
+        return self.answer.finish(logits, samples)
 
 
 def build_ensemble(

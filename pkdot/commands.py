@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import write_text
+from pkdot.inference import verbs as inference
 from pkdot.layout import INGEST_LEDGER, MANIFEST, RESULTS, SIMULATED, SUMMARY, Layout
 from pkdot.params import sentences
 from pkdot.stages import STAGES
@@ -72,6 +73,10 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     score.add_argument("--experiment", required=True, help="one that has results, such as biovid")
     score.add_argument("--name", help="of the model; that of the file by default")
     score.add_argument("--out", type=Path, help="write the numbers to this file too, as JSON")
+    predict = verb(inference.predict, "predict recordings with a student: files, folders or a camera in, a table out")
+    inference.predict_arguments(predict)
+    export = verb(inference.export, "write a student as one file that predicts without torch, and compare the two")
+    inference.export_arguments(export)
     reference = verb(_reference, "print the reference of all options, in Markdown")
     reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")
     track = verb(_track, "copy results to MLflow again, after its store was down or lost")

@@ -215,7 +215,7 @@ def _overlap(part: str | None, other: str | None) -> bool:
 
 
 def read_listing(root: Path) -> pd.DataFrame:
-    """Read the list of recordings; spaces around a cell do not count.
+    """Read the list of recordings.
 
     Raises
     ------
@@ -225,6 +225,17 @@ def read_listing(root: Path) -> pd.DataFrame:
     path = root / LISTING
     if not path.is_file():
         raise DataError(f"{root}: has no recordings.csv, so it is no table of arrays; see docs/own-data.md.")
+    return read_table(path)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of comma-separated texts; spaces around a cell do not count.
+
+    Raises
+    ------
+    DataError
+        It is none.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (ValueError, UnicodeDecodeError) as error:

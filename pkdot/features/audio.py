@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
-from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.features.base import Extracted, Feature, Source, identity, register
 from pkdot.params import Params
 
 if TYPE_CHECKING:
@@ -55,13 +55,14 @@ class Audio(Feature):
     Options = AudioOptions
     options: AudioOptions
     dtype = "float32"
+    slack = 0.1
 
     def __init__(self, options: AudioOptions) -> None:
         import librosa
 
         super().__init__(options)
         self._mel = librosa.filters.mel(sr=options.rate, n_fft=options.n_fft, n_mels=options.bands)
-        self._last: SoundTrack | None = None
+        self._last: tuple[tuple, SoundTrack] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -95,9 +96,10 @@ class Audio(Feature):
 
     def _track(self, path: Path) -> SoundTrack:
         """Return a file's sound; samples that follow one another are often parts of one long video."""
-        if self._last is None or self._last.path != path:
-            self._last = SoundTrack(path)
-        return self._last
+        known = identity(path)
+        if self._last is None or self._last[0] != known:
+            self._last = known, SoundTrack(path)
+        return self._last[1]
 
     def _spectrogram(self, sound: np.ndarray, rate: int, borders: np.ndarray) -> np.ndarray:
         """Mel power between the borders (seconds), shape (bands, steps)."""

@@ -85,10 +85,17 @@ class TooFewFaces(DataError):
 
 
 class Feature(ABC):
-    """Turns the raw file of a sample into an array; one instance serves a whole shard."""
+    """Turns the raw file of a sample into an array; one instance serves a whole shard.
+
+    Attributes
+    ----------
+    slack : float
+        Seconds by which a recording may end before a sample does.
+    """
 
     Options: ClassVar[type[Params]]
     name: ClassVar[str]
+    slack: ClassVar[float] = 1e-6
 
     def __init__(self, options: Params) -> None:
         self.options = options
@@ -141,3 +148,27 @@ class Feature(ABC):
     def span(self) -> float | None:
         """Seconds from the start of a sample to the end of what is read of it; None: the whole of the sample."""
         return None
+
+
+def identity(path: Path) -> tuple:
+    """Return what tells a file from another that later has its name: a feature keeps the last file open."""
+    try:
+        state = path.stat()
+    except OSError:
+        return (path,)
+    return path, state.st_ino, state.st_size, state.st_mtime_ns
+
+
+def checked(feature: Feature, source: Source, got: Extracted) -> Extracted:
+    """Return what a feature gave.
+
+    Raises
+    ------
+    DataError
+        It is not of the feature's shape, or not finite.
+    """
+    if got.array.shape != feature.shape:
+        raise DataError(f"{source.path}: the feature has shape {got.array.shape}, not {feature.shape}")
+    if not np.isfinite(got.array).all():
+        raise DataError(f"{source.path}: the feature has values that are not finite")
+    return got

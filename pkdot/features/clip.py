@@ -49,6 +49,9 @@ class Clip(Feature):
         chosen = first + np.linspace(0, last - first - 1, self.options.frames).round().astype(int)
         return Extracted(np.stack([self._picture(film[frame], source) for frame in chosen]))
 
+    def seconds(self, source: Source) -> float:
+        return len(open_recording(source.path, source.part)) / (source.rate or 1.0)
+
     def _picture(self, picture: np.ndarray, source: Source) -> np.ndarray:
         """Return one frame in three colours and in the size that comes out."""
         import cv2

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from pkdot.errors import DataError
-from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, checked
 from pkdot.layout import INDEX, INDEX_LEDGER, LEDGER, shard_ledger, shard_name
 from pkdot.ledger import Entry, Ledger
 from pkdot.params import Params
@@ -89,11 +89,8 @@ def _extract(feature: Feature, sample: Any, modality: str, ledger: Ledger) -> Ex
     start, stop, rate = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
         side, part = (None if pd.isna(value) else value for value in (sample.side, sample.part))
-        got = feature.extract(Source(sample.sample_id, Path(sample.path), start, stop, rate, side, part))
-        if got.array.shape != feature.shape:
-            raise DataError(f"{sample.path}: the feature has shape {got.array.shape}, not {feature.shape}")
-        if not np.isfinite(got.array).all():
-            raise DataError(f"{sample.path}: the feature has values that are not finite")
+        source = Source(sample.sample_id, Path(sample.path), start, stop, rate, side, part)
+        got = checked(feature, source, feature.extract(source))
     except DataError as problem:
         ledger.add(sample.sample_id, modality, "features", str(problem))
         return None

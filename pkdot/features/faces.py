@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
 from pkdot.features.alignment import align
-from pkdot.features.base import Extracted, FaceClip, Feature, Source, TooFewFaces, register
+from pkdot.features.base import Extracted, FaceClip, Feature, Source, TooFewFaces, identity, register
 from pkdot.features.video import Crops, Frames, open_frames
 from pkdot.params import Params
 
@@ -48,6 +48,7 @@ class Faces(Feature):
 
     Options = FacesOptions
     options: FacesOptions
+    slack = 0.1
 
     def __init__(self, options: FacesOptions) -> None:
         from pkdot.features.detector import FaceFinder
@@ -166,8 +167,9 @@ class Faces(Feature):
 
     def _open(self, source: Source) -> Frames:
         """Return the source's frames; samples that follow one another are often parts of one long video."""
-        if self._last is None or self._last[0] != source.path:
-            self._last = source.path, open_frames(source.path, source.rate)
+        known = identity(source.path)
+        if self._last is None or self._last[0] != known:
+            self._last = known, open_frames(source.path, source.rate)
         return self._last[1]
 
     def _times(self, source: Source, video: Frames) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
-from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.features.base import Extracted, Feature, Source, identity, register
 from pkdot.features.cleaning import MARGIN, clean_signal
 from pkdot.features.quality import Limits, judge, on_grid, without_outliers
 from pkdot.params import Params
@@ -113,10 +113,11 @@ class Physiology(Feature):
 
     Options = PhysiologyOptions
     options: PhysiologyOptions
+    slack = SLACK
 
     def __init__(self, options: PhysiologyOptions) -> None:
         super().__init__(options)
-        self._last: tuple[Path, tuple[np.ndarray, np.ndarray, list[str]]] | None = None
+        self._last: tuple[tuple, tuple[np.ndarray, np.ndarray, list[str]]] | None = None
         self.kind = KINDS[options.signal]
         self.column = options.column or self.kind.column
         self.rate = options.rate or self.kind.rate
@@ -179,8 +180,9 @@ class Physiology(Feature):
 
     def _read(self, path: Path) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Return a file's signal; samples that follow one another are often parts of one long recording."""
-        if self._last is None or self._last[0] != path:
-            self._last = path, read_signal(path, self.column)
+        known = identity(path)
+        if self._last is None or self._last[0] != known:
+            self._last = known, read_signal(path, self.column)
         return self._last[1]
 
     def _formed(self, channels: list[np.ndarray], rate: int, first: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -43,3 +43,6 @@ class Vector(Feature):
             column = int(np.flatnonzero(~np.isfinite(values))[0])
             raise DataError(f"{where}, column {column}: the value is not a finite number")
         return Extracted(values.astype(np.float32))
+
+    def seconds(self, source: Source) -> float:
+        return len(open_recording(source.path, source.part)) / (source.rate or 1.0)

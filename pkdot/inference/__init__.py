@@ -1,1 +1,1 @@
-"""The one way from raw files to predictions: bundle, student, refit."""
+"""The one way from raw files to predictions: bundle, student, refit, predict, export."""

@@ -95,9 +95,22 @@ def read_bundle(path: Path | str, weights: bool = True) -> BundleDescription:
         A file is missing or damaged, or a newer version of pkdot wrote the bundle.
     """
     folder = folder_of(path)
-    file = folder / STUDENT
+    described = parse((folder / STUDENT).read_text(encoding="utf-8", errors="replace"), folder / STUDENT)
+    if weights:
+        _check_weights(folder / WEIGHTS, described.weights_sha256)
+    return described
+
+
+def parse(text: str, file: Path) -> BundleDescription:
+    """Read the content of a student.json that stands in a file.
+
+    Raises
+    ------
+    DataError
+        It is none, or a newer version of pkdot wrote it.
+    """
     try:
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json.loads(text)
         newer = int(values["schema_version"]) > SCHEMA
     except (ValueError, TypeError, KeyError) as error:
         raise DataError(f"{file}: is not the description of a student. Copy or make the bundle again.") from error
@@ -107,12 +120,9 @@ def read_bundle(path: Path | str, weights: bool = True) -> BundleDescription:
             "Install a newer pkdot."
         )
     try:
-        described = BundleDescription(**values)
+        return BundleDescription(**values)
     except ValidationError as error:
         raise DataError(f"{sentences(file, error, BundleDescription)} Copy or make the bundle again.") from error
-    if weights:
-        _check_weights(folder / WEIGHTS, described.weights_sha256)
-    return described
 
 
 def _check_weights(file: Path, expected: str) -> None:

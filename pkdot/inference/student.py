@@ -97,6 +97,12 @@ class Student:
         encoders = {**self.description.encoders, **self.description.network.encoders}
         return next(iter(encoders.values())).tokens * self.description.answer.frames
 
+    @property
+    def seconds(self) -> float | None:
+        """Length of a sample; None where a sample is a whole file."""
+        lengths = [one.seconds for one in self.description.modalities.values() if one.seconds is not None]
+        return max(lengths, default=None)
+
     @cached_property
     def features(self) -> dict[str, Feature]:
         """Modality -> what turns its raw files into arrays; made once, at the first use."""
@@ -161,6 +167,18 @@ class Student:
         """
         import torch
 
+        batch = {name: torch.from_numpy(values).to(self.device) for name, values in self.batch(arrays).items()}
+        with torch.inference_mode():
+            return self.network(batch).float().cpu().numpy()
+
+    def batch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return arrays in the order and the types that the network takes.
+
+        Raises
+        ------
+        DataError
+            A modality is missing, or arrays have another shape.
+        """
         batch = {}
         for name, described in self.description.modalities.items():
             if name not in arrays:
@@ -168,9 +186,8 @@ class Student:
             values = np.ascontiguousarray(arrays[name], dtype=described.dtype)
             if values.shape[1:] != tuple(described.shape):
                 raise DataError(f"arrays of '{name}' have shape {values.shape}, not (batch, {described.shape})")
-            batch[name] = torch.from_numpy(values).to(self.device)
-        with torch.inference_mode():
-            return self.network(batch).float().cpu().numpy()
+            batch[name] = values
+        return batch
 
     def predict(
         self, raw: Raw | Mapping[str, Raw], every: float | None = None, rate: float | None = None

@@ -9,6 +9,9 @@ import pytest
 from bundles import CHANNELS, described, drawn
 
 from pkdot.inference.bundle import write_bundle
+from tests.features.conftest import clip
+
+__all__ = ["bundle", "clip", "recordings"]
 
 
 @pytest.fixture

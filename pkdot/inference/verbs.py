@@ -1,0 +1,82 @@
+"""The verbs of a student in use: ``pkdot predict`` and ``pkdot export``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pkdot.errors import ConfigError
+from pkdot.params import sentences
+
+
+def predict_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``pkdot predict`` takes."""
+    parser.add_argument("bundle", type=Path, help="folder of a bundle, such as results/biovid/student, or a .onnx file")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help="files, folders, patterns, a table of recordings, the number of a camera; - reads names from stdin",
+    )
+    parser.add_argument("--out", type=Path, help="write the table to this file, and not to standard output")
+    parser.add_argument(
+        "--json", action="store_true", help="write a line of JSON a row, and not comma-separated values"
+    )
+    parser.add_argument(
+        "--every", type=float, metavar="SECONDS", help="start a window so often; one after the other by default"
+    )
+    parser.add_argument(
+        "--subject",
+        choices=["largest", "all"],
+        default="largest",
+        help="whose face: the largest, or all, each with a number",
+    )
+    parser.add_argument(
+        "--annotate", type=Path, metavar="FILE", help="write the one video with the face, the prediction and its course"
+    )
+    parser.add_argument("--abstain", type=float, metavar="CONFIDENCE", help="name no class below this confidence")
+    parser.add_argument("--rate", type=float, metavar="HZ", help="rate of arrays, where it is not that of the training")
+    parser.add_argument("--batch", type=int, default=16, help="windows that the network gets at once (16)")
+    parser.add_argument("--device", default="cpu", help="where the network runs: cpu, or cuda")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Write a table of predictions; exit with 1 where a source gave none."""
+    from pkdot.inference import predict as stage
+    from pkdot.inference.loading import load_student
+
+    values = {
+        "every": options.every,
+        "everyone": options.subject == "all",
+        "abstain": options.abstain,
+        "lines": options.json,
+        "batch": options.batch,
+        "rate": options.rate,
+    }
+    try:
+        how = stage.PredictOptions(**values)
+    except ValidationError as error:
+        raise ConfigError(sentences("predict", error, stage.PredictOptions)) from error
+    student = load_student(options.bundle, options.device)
+    if stage.predict(student, options.sources, how, options.out, options.annotate):
+        sys.exit(1)
+
+
+def export_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``pkdot export`` takes."""
+    parser.add_argument("bundle", type=Path, help="folder of a bundle, such as results/biovid/student")
+    parser.add_argument("clips", nargs="*", metavar="CLIP", help="files that torch and the export are compared on")
+    parser.add_argument("--format", choices=["onnx"], default="onnx", help="what is written")
+    parser.add_argument("--out", type=Path, help="the file; student.onnx in the bundle by default")
+    parser.add_argument("--int8", action="store_true", help="write weights in 8 bits; the card says what that changed")
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write an exported student and print how far it is from the bundle."""
+    from pkdot.inference.export import export as write
+
+    done = write(options.bundle, options.clips, options.out, options.int8)
+    print(f"{done.path}: outputs differ by {done.difference:.2g} at most on {done.samples} samples")

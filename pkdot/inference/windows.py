@@ -1,0 +1,202 @@
+"""Windows of recordings: where they lie, and what the features give of each, a recording being read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from itertools import tee
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pkdot.errors import ConfigError, DataError
+from pkdot.features.base import Extracted, FaceClip, Feature, TooFewFaces, checked
+
+if TYPE_CHECKING:
+    from pkdot.features.video import Frames
+    from pkdot.inference.sources import Recording
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a recording, seconds; none: from its start, or to its end."""
+
+    start: float | None = None
+    stop: float | None = None
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window of a recording, or of one person in it.
+
+    Attributes
+    ----------
+    recording : Recording
+    start, stop : float, optional
+        Seconds; none where the recording cannot be read at all.
+    track : int, optional
+        Number of the person, where all are wanted.
+    arrays : dict of str to ndarray
+        Modality -> array; empty where the window cannot be used.
+    face : float, optional
+        Share of frames that show the face, where one is looked for.
+    note : str
+        What was masked, or why the window cannot be used.
+    times, boxes : ndarray, shape (frames,) and (frames, 4)
+        Where the face is: seconds, and left, top, right, bottom in pixels.
+    share : float
+        Share of the recording that is done with this window.
+    """
+
+    recording: Recording
+    start: float | None = None
+    stop: float | None = None
+    track: int | None = None
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    face: float | None = None
+    note: str = ""
+    times: np.ndarray = field(default_factory=lambda: np.empty(0))
+    boxes: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
+    share: float = 1.0
+
+
+class Windows:
+    """Cuts recordings into windows, as long as a sample of the training.
+
+    Parameters
+    ----------
+    features : dict of str to Feature
+        Prevalent modality -> its feature.
+    seconds : float, optional
+        Length of a sample in training; none where a sample was a whole file. Then it is what the features read of it.
+    every : float, optional
+        Seconds from the start of a window to that of the next; none: one window after the other.
+    everyone : bool
+        All people of a picture, and not the largest alone.
+    """
+
+    def __init__(
+        self, features: dict[str, Feature], seconds: float | None, every: float | None = None, everyone: bool = False
+    ) -> None:
+        self.features, self.seconds, self.everyone = features, seconds, everyone
+        spans = [feature.span for feature in features.values()]
+        self.span = seconds or max((span for span in spans if span and all(spans)), default=None)
+        if every is not None and self.span is None:
+            raise ConfigError("--every: a sample of this bundle is a whole recording, so that there is no next window")
+        self.every = every or self.span
+        faces = [name for name, feature in features.items() if feature.name == "faces"]
+        self.face = faces[0] if faces else None
+        if everyone and len(faces) != 1:
+            raise ConfigError("--subject all: the bundle looks at no face; leave it out")
+
+    def of(self, recording: Recording) -> Iterator[Window]:
+        """Yield the windows of a recording in order; one that says why, where it cannot be used."""
+        try:
+            if recording.problem:
+                raise DataError(recording.problem)
+            if recording.camera is not None:
+                yield from self._of_camera(recording)
+            else:
+                spans, seconds = self._plan(recording)
+                yield from self._read(recording, spans, len(spans), seconds)
+        except DataError as problem:
+            yield Window(recording, note=str(problem))
+
+    def _plan(self, recording: Recording) -> tuple[list[Span], float | None]:
+        """Return the windows of a recording, and where it ends; None where that is not known."""
+        if self.span is None and any(name != self.face for name in self.features):
+            return [Span(recording.start, recording.stop)], recording.stop  # a whole file, that may have no time
+        lengths = [_length(feature, recording, name) for name, feature in self.features.items()]
+        begins = [raw.offset for raw in recording.raws.values()]
+        begin, end = max(recording.start or 0.0, *begins), min(recording.stop or np.inf, *lengths)
+        whole = [Span(recording.start, recording.stop)]
+        if self.span is None or self.every is None:
+            return whole, end
+        latest = end - self.span + min(feature.slack for feature in self.features.values())
+        if latest < begin:
+            what = f"{recording.name}: lasts {max(0.0, end - begin):.2f} s"
+            raise DataError(f"{what}, and a window of this bundle is {self.span:.4g} s long")
+        starts = begin + self.every * np.arange(1 + int((latest - begin) / self.every))
+        if len(starts) == 1 and self.seconds is None:
+            return whole, end  # the file is one sample, and is read as in training
+        return [Span(start, start + self.span) for start in starts.tolist()], end
+
+    def _of_camera(self, recording: Recording) -> Iterator[Window]:
+        """Yield windows as they come, until the camera ends; those for which there was no time are left out."""
+        from pkdot.features.camera import Camera
+
+        if len(self.features) > 1 or self.face is None or self.span is None or self.every is None:
+            others = ", ".join(self.features)
+            raise DataError(f"camera {recording.name}: it gives a face alone, and the bundle takes {others}")
+        length, every = self.span, self.every
+        camera = Camera(recording.camera or 0)
+
+        def spans() -> Iterator[Span]:
+            start = 0.0
+            while True:
+                yield Span(start, start + length)
+                start += every * max(1, int((camera.now - length - start) / every))
+
+        try:
+            yield from self._read(recording, spans(), 0, np.inf, camera)
+        finally:
+            camera.close()
+
+    def _read(
+        self, recording: Recording, spans: Iterable[Span], count: int, end: float | None, video: Frames | None = None
+    ) -> Iterator[Window]:
+        """Yield what the features give of each window, or of each person in it."""
+        own, *others = tee(spans, 1 + len(self.features))
+        streams = [self._stream(name, recording, part, video) for name, part in zip(self.features, others, strict=True)]
+        for number, (span, *results) in enumerate(zip(own, *streams, strict=False), start=1):
+            begin, stop = span.start or 0.0, end if span.stop is None else span.stop
+            window = Window(recording, begin, stop, share=number / count if count else 0.0)
+            by_name = dict(zip(self.features, results, strict=True))
+            people = by_name[self.face] if self.face else {0: None}
+            for person in people:
+                got = {name: found.get(person, found.get(0)) for name, found in by_name.items()}
+                yield self._filled(window, span, person or None, got)
+
+    def _stream(
+        self, name: str, recording: Recording, spans: Iterable[Span], video: Frames | None
+    ) -> Iterator[dict[int, Any]]:
+        """Yield what a feature gives of each window: number of a person, 0 where none is told apart -> array."""
+        feature: Any = self.features[name]
+        sources = (recording.source(name, span.start, span.stop) for span in spans)
+        if name != self.face:
+            return ({0: got} for got in feature.along(sources))
+        if self.everyone:
+            return feature.everyone(sources, video)
+        return ({0: got} for got in feature.along(sources, video))
+
+    def _filled(self, window: Window, span: Span, track: int | None, got: dict[str, Any]) -> Window:
+        """Return a window with the arrays that the features gave, or with the reason why it has none."""
+        notes = {name: str(one) if isinstance(one, DataError) else one.note for name, one in got.items()}
+        face = got.get(self.face or "")
+        if face is not None:
+            window = replace(window, face=_share(face))
+        if isinstance(face, FaceClip):
+            window = replace(window, times=face.times, boxes=face.boxes)
+        arrays = {}
+        if not any(isinstance(one, DataError) for one in got.values()):
+            try:
+                for name, one in got.items():
+                    source = window.recording.source(name, span.start, span.stop)
+                    arrays[name] = checked(self.features[name], source, one).array
+            except DataError as problem:
+                arrays, notes = {}, {"": str(problem)}
+        note = "; ".join(dict.fromkeys(note for note in notes.values() if note))
+        return replace(window, track=track, arrays=arrays, note=note)
+
+
+def _share(face: Extracted | DataError) -> float | None:
+    """Return the share of frames that show the face; None where nobody looked."""
+    if isinstance(face, DataError):
+        return face.share if isinstance(face, TooFewFaces) else None
+    return 1.0 if face.mask is None else float(face.mask.mean())
+
+
+def _length(feature: Feature, recording: Recording, modality: str) -> float:
+    """Return when a modality ends on the clock of its recording."""
+    raw = recording.raws[modality]
+    return raw.offset + feature.seconds(recording.source(modality, None, None))
