@@ -25,7 +25,7 @@ GOAL = 2000  # MB
 def write_world(folder: Path, rows: int) -> None:
     """Write a manifest, the predictions of all methods on one fold, and the choice of one of them."""
     from pkdot.layout import PREDICTIONS, trained
-    from pkdot.training.predictions import _frames, write_predictions
+    from pkdot.training.predictions import frame_table, write_predictions
 
     rng = np.random.default_rng(0)
     networks = len(SEEDS) * (len(STUDENTS) + 1 + len(MODALITIES))
@@ -44,7 +44,7 @@ def write_world(folder: Path, rows: int) -> None:
             stage = folder / ("teachers" if method in of_teachers else "students")
             path = trained(stage, seed, method) / PREDICTIONS
             path.parent.mkdir(parents=True)
-            write_predictions(path, _frames(table, values, truth, TARGETS))
+            write_predictions(path, frame_table(table, values, truth, TARGETS))
     choice = {"chosen": {}, "candidates": [{"options": {}, "score": 0.5, "loss": 0.5}]}
     (folder / "students" / f"{STUDENTS[0]}.json").write_text(json.dumps(choice))
 
