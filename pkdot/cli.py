@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from pkdot import lock
 from pkdot.errors import ConfigError, PkdotError
+from pkdot.extras import advice
 from pkdot.params import Params, sentences
 from pkdot.stages import STAGES, Stage, params_class, path_arguments
 
@@ -31,6 +32,11 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"pkdot {verb}: {error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        missing = advice(error)
+        if missing is None:
+            raise
+        sys.exit(f"pkdot {verb}: {missing}")
     except Exception as error:
         reason = _reason_of_the_machine(error)
         if reason is None:

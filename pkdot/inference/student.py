@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pkdot.errors import DataError
+from pkdot.extras import advice
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle
 from pkdot.layout import WEIGHTS
@@ -65,9 +66,7 @@ class Student:
                 described.encoders, described.network, len(described.seeds), described.answer, described.temperature
             )
         except ModuleNotFoundError as error:
-            raise DataError(
-                f"{path}: this student needs the package {error.name}. Install it and try again."
-            ) from error
+            raise DataError(f"{path}: {advice(error) or error}") from error
         try:
             network.load_state_dict(load_file(weights))
         except RuntimeError as error:
