@@ -235,10 +235,7 @@ def _create(client: MlflowClient, place: str, key: str, holds: dict[str, Any]) -
     run = client.create_run(place, start, {KEY: key, **holds["tags"]}, key.replace("/", " ")).info.run_id
     params = [Param(name, str(value)) for name, value in holds["params"].items()]
     metrics = [Metric(name, float(value), start, int(step)) for name, value, step in holds["metrics"]]
-    for first in range(0, len(params), 100):  # MLflow takes no more at once
-        client.log_batch(run, params=params[first : first + 100])
-    for first in range(0, len(metrics), 1000):
-        client.log_batch(run, metrics=metrics[first : first + 1000])
+    client.log_batch(run, metrics, params)
     for path in holds.get("artifacts", []):
         client.log_artifact(run, str(path))
     client.set_terminated(run, "FINISHED", start + int(1000 * holds["seconds"]))
