@@ -44,11 +44,11 @@ class Answer(Params):
         return self.frames * len(self.targets) if self.classes is None else len(self.classes)
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
+        """Return the features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
         return tokens.flatten(0, 1) if self.sequence else tokens.mean(dim=1)
 
     def rows_per_sample(self, tokens: int) -> int:
-        """Rows that a sample of so many tokens makes."""
+        """Return rows that a sample of so many tokens makes."""
         return tokens if self.sequence else 1
 
     def average(self, logits: list[Tensor]) -> Tensor:

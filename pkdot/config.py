@@ -232,7 +232,7 @@ class Experiment(Params):
         return [name for name in self.method_names if methods.load(name).prevalent_only]
 
     def of_role(self, role: str) -> list[str]:
-        """Names of the modalities of a role."""
+        """Return the names of the modalities of a role."""
         return [name for name, modality in self.modalities.items() if modality.role == role]
 
     def for_fold(self, fold: FoldName) -> Experiment:

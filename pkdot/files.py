@@ -16,7 +16,7 @@ from pkdot.errors import DataError
 
 
 def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of the content of a file."""
+    """Return the hexadecimal SHA-256 of the content of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

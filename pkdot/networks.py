@@ -34,7 +34,7 @@ class Goal(Protocol):
         """Numbers that a head gives for each row."""
 
     def pool(self, tokens: Tensor) -> Tensor:
-        """Features of the rows from those of the tokens."""
+        """Return the features of the rows from those of the tokens."""
 
 
 NONE = torch.empty(0)

@@ -24,12 +24,12 @@ class Params(BaseModel):
 
 
 def canonical(value: Any) -> str:
-    """One line of JSON with sorted keys: equal parameters give equal text."""
+    """Return one line of JSON with sorted keys: equal parameters give equal text."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def sentences(where: object, error: ValidationError, model: type[Params]) -> str:
-    """One sentence a problem of a parameter set: where it is, what it is, and the closest known key."""
+    """Return one sentence a problem of a parameter set: where it is, what it is, and the closest known key."""
     return "\n".join(_sentence(where, problem, model) for problem in error.errors())
 
 
@@ -51,7 +51,7 @@ def _sentence(where: object, problem: ErrorDetails, model: type[Params]) -> str:
 
 
 def _known_keys(model: Any, steps: list[str]) -> list[str]:
-    """Names of the options at a place of the configuration."""
+    """Return the names of the options at a place of the configuration."""
     for step in steps:
         fields = getattr(model, "model_fields", None)
         if fields is not None:

@@ -63,7 +63,7 @@ def closure(modules: Iterable[str]) -> dict[str, Path]:
 
 @cache
 def _source(name: str) -> Path | None:
-    """Source file of a module of this package; None for what is not a module."""
+    """Return the source file of a module of this package; None for what is not a module."""
     root = Path(__file__).parent
     parts = name.split(".")[1:]
     for path in (root.joinpath(*parts).with_suffix(".py"), root.joinpath(*parts, "__init__.py")):
@@ -79,7 +79,7 @@ def _source_hash(path: Path) -> str:
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    """Names in this package that a module imports, anywhere in its source."""
+    """Return the names in this package that a module imports, anywhere in its source."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -96,7 +96,7 @@ def record_of(path: Path) -> Path | None:
 
 
 def fingerprint(module: str, params: Params, inputs: Iterable[Path]) -> str:
-    """One hash of all that decides what a job writes: its code and parameters, its inputs, the packages."""
+    """Return one hash of all that decides what a job writes: its code and parameters, its inputs, the packages."""
     content = {
         "code": code_hash(module, params),
         "params": params.plain(),
@@ -313,7 +313,7 @@ def _fresh_scratch(out: Path, record: str) -> Path:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     found = {"python": sys.version.split()[0]}
     for name in PACKAGES:
         try:

@@ -131,14 +131,14 @@ class Task:
         self.answer = self.answer.model_copy(update={"mean": mean.tolist(), "deviation": deviation.tolist()})
 
     def target(self, rows: np.ndarray) -> Tensor:
-        """Targets of samples: classes (B,), or values (rows, frames * targets) with NaN where there is none."""
+        """Return targets of samples: classes (B,), or values (rows, frames * targets) with NaN where there is none."""
         import torch
 
         chosen = torch.from_numpy(self.targets[rows])
         return chosen.flatten(0, 1).flatten(1) if self.regression else chosen
 
     def loss(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Training loss of a batch of rows, over those with a label; at least one has one."""
+        """Return the training loss of a batch of rows, over those with a label; at least one has one."""
         import torch
         from torch.nn.functional import cross_entropy
 
@@ -203,7 +203,7 @@ def _mean_of(values: np.ndarray) -> float:
 
 
 def squared_emd(logits: Tensor, target: Tensor) -> Tensor:
-    """Squared earth mover's distance between ordered classes (Hou, Yu and Samaras 2016, arXiv 1611.05916, eq. 5).
+    """Return the squared earth mover's distance between ordered classes (Hou et al. 2016, arXiv 1611.05916, eq. 5).
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def squared_emd(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def ccc(prediction: Tensor, target: Tensor) -> Tensor:
-    """Concordance correlation (Lin 1989) over the entries whose target is not NaN; 0 where there are fewer than two.
+    """Return the concordance correlation (Lin 1989) where the target is not NaN; 0 where there are fewer than two.
 
     Parameters
     ----------

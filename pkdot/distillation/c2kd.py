@@ -18,13 +18,13 @@ from pkdot.networks import Outputs
 
 
 def rank_correlation(x: Tensor, y: Tensor) -> Tensor:
-    """Kendall's rank correlation of each row, without ties: (B, C) twice -> (B,), in [-1, 1]."""
+    """Return Kendall's rank correlation of each row, without ties: (B, C) twice -> (B,), in [-1, 1]."""
     first, second = torch.triu_indices(x.shape[1], x.shape[1], offset=1, device=x.device)
     return ((x[:, first] - x[:, second]).sign() * (y[:, first] - y[:, second]).sign()).mean(dim=1)
 
 
 def selective_loss(student: Tensor, teacher: Tensor, target: Tensor, threshold: float = 0.0) -> Tensor:
-    """Divergence over the classes that are not the target; rows ranked otherwise count as zero.
+    """Return the divergence over the classes that are not the target; rows ranked otherwise count as zero.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def selective_loss(student: Tensor, teacher: Tensor, target: Tensor, threshold: 
 
 
 def mutual_loss(x: Tensor, y: Tensor) -> Tensor:
-    """Each learns from the other, which is held fixed."""
+    """Let each learn from the other, which is held fixed."""
     return kd_loss(x, y.detach(), temperature=1.0) + kd_loss(y, x.detach(), temperature=1.0)
 
 

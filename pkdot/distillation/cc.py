@@ -12,7 +12,7 @@ from pkdot.networks import Outputs
 
 
 def correlation_matrix(features: Tensor, gamma: float = 0.4, order: int = 2) -> Tensor:
-    """Taylor series of the Gaussian kernel ``exp(-gamma |x - y|^2)`` of the unit rows: (B, d) -> (B, B)."""
+    """Return the Taylor series of the Gaussian kernel ``exp(-gamma |x - y|^2)`` of the unit rows: (B, d) -> (B, B)."""
     unit = normalize(features, dim=1)
     inner = 2 * gamma * (unit @ unit.T)
     terms = torch.stack([inner**power / math.factorial(power) for power in range(order + 1)])
@@ -20,7 +20,7 @@ def correlation_matrix(features: Tensor, gamma: float = 0.4, order: int = 2) -> 
 
 
 def cc_loss(student: Tensor, teacher: Tensor, gamma: float = 0.4, order: int = 2) -> Tensor:
-    """Mean squared difference of the correlation matrices of a batch.
+    """Return the mean squared difference of the correlation matrices of a batch.
 
     Parameters
     ----------

@@ -19,7 +19,7 @@ from pkdot.networks import Outputs
 
 
 def contrast(positive: Tensor, negative: Tensor, valid: Tensor, log_odds: Tensor) -> Tensor:
-    """Noise-contrastive loss of a critic ``h = sigmoid(similarity - log_odds)``.
+    """Return the noise-contrastive loss of a critic ``h = sigmoid(similarity - log_odds)``.
 
     Parameters
     ----------

@@ -9,13 +9,13 @@ from pkdot.networks import Outputs
 
 
 def pearson_distance(x: Tensor, y: Tensor, dim: int) -> Tensor:
-    """One minus the mean Pearson correlation along a dimension."""
+    """Return one minus the mean Pearson correlation along a dimension."""
     x, y = x - x.mean(dim, keepdim=True), y - y.mean(dim, keepdim=True)
     return 1 - cosine_similarity(x, y, dim=dim, eps=1e-5).mean()  # a constant has no correlation, nor a steep slope
 
 
 def dist_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0, intra: float = 1.0) -> Tensor:
-    """Correlation of predictions within each sample and, times ``intra``, of each class over the samples.
+    """Return the correlation of predictions within each sample and, times ``intra``, of each class over the samples.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from pkdot.networks import Outputs
 
 
 def target_loss(student: Tensor, teacher: Tensor, target: Tensor, temperature: float) -> Tensor:
-    """Divergence of the probabilities of the target and of any other class, times the squared temperature."""
+    """Return the divergence of the target's probability and that of all others, times the squared temperature."""
 
     def log_pair(logits: Tensor) -> Tensor:
         logits = logits / temperature
@@ -30,7 +30,7 @@ def dkd_loss(
     beta: float = 8.0,
     temperature: float = 4.0,
 ) -> Tensor:
-    """Knowledge of the target and, apart from it, of the other classes (eq. 7).
+    """Return the knowledge of the target and, apart from it, of the other classes (eq. 7).
 
     Parameters
     ----------

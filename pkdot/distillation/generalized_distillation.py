@@ -9,7 +9,7 @@ from pkdot.networks import Outputs
 
 
 def imitation_loss(student: Tensor, teacher: Tensor, temperature: float | None, soften_student: bool = False) -> Tensor:
-    """Loss of the student's predictions against the teacher's softened ones.
+    """Return the loss of the student's predictions against the teacher's softened ones.
 
     Parameters
     ----------

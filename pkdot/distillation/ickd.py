@@ -14,7 +14,7 @@ from pkdot.networks import Outputs
 
 
 def ickd_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared difference of the row-normalised correlations of channels, mean over channels.
+    """Return the squared difference of the row-normalised correlations of channels, mean over channels.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from pkdot.networks import Outputs
 
 
 def kd_loss(student: Tensor, teacher: Tensor, temperature: float = 4.0) -> Tensor:
-    """Kullback-Leibler divergence of softened predictions, times the squared temperature (section 2).
+    """Return the Kullback-Leibler divergence of softened predictions, times the squared temperature (section 2).
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from pkdot.networks import Outputs
 
 
 def standardised(logits: Tensor) -> Tensor:
-    """Each row with mean zero and standard deviation one: (B, C) -> (B, C)."""
+    """Return each row with mean zero and standard deviation one: (B, C) -> (B, C)."""
     return (logits - logits.mean(dim=1, keepdim=True)) / (logits.std(dim=1, keepdim=True) + 1e-7)
 
 

@@ -14,13 +14,13 @@ from pkdot.networks import Outputs
 
 
 def margin_weights(logits: Tensor) -> Tensor:
-    """Entropy of each row's prediction over the sum of the batch: (B, C) -> (B,), sums to one."""
+    """Return the entropy of each row's prediction over the sum of the batch: (B, C) -> (B,), sums to one."""
     entropy = torch.special.entr(logits.softmax(dim=1)).sum(dim=1)
     return entropy / entropy.sum().clamp_min(1e-12)
 
 
 def mad_loss(student: Tensor, teacher: Tensor, teacher_logits: Tensor) -> Tensor:
-    """Squared differences of the row-normalised similarities, each row weighted by its entropy.
+    """Return the squared differences of the row-normalised similarities, each row weighted by its entropy.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from pkdot.networks import Outputs
 
 
 def hallucination_loss(hallucinated: Tensor, privileged: Tensor) -> Tensor:
-    """Mean squared difference after a sigmoid: (B, Q) twice -> scalar in [0, 1]."""
+    """Return the mean squared difference after a sigmoid: (B, Q) twice -> scalar in [0, 1]."""
     return mse_loss(hallucinated.sigmoid(), privileged.sigmoid())
 
 

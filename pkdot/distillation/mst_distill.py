@@ -19,13 +19,13 @@ from pkdot.networks import Outputs
 
 
 def balance_loss(shares: Tensor) -> Tensor:
-    """KL(even || mean) of the mean routing probabilities: (B, teachers) -> scalar, >= 0."""
+    """Return KL(even || mean) of the mean routing probabilities: (B, teachers) -> scalar, >= 0."""
     mean = shares.mean(dim=0)
     return -(mean * len(mean)).log().mean()
 
 
 def route(logits: Tensor, shares: Tensor) -> Tensor:
-    """Logits of each sample's likeliest teacher: (B, teachers, C) and (B, teachers) -> (B, C)."""
+    """Return the logits of each sample's likeliest teacher: (B, teachers, C) and (B, teachers) -> (B, C)."""
     return logits[torch.arange(len(logits), device=logits.device), shares.argmax(dim=1)]
 
 

@@ -22,7 +22,7 @@ from pkdot.networks import Outputs
 
 
 def centroid_loss(student: Tensor, teacher: Tensor, kind: str = "cosine") -> Tensor:
-    """Distance between the column means of the similarities: (B, d_s) and (B, d_t) -> scalar, >= 0."""
+    """Return the distance between the column means of the similarities: (B, d_s) and (B, d_t) -> scalar, >= 0."""
     means = [similarity_matrix(x, kind).mean(dim=0) for x in (student, teacher)]
     return torch.linalg.vector_norm(means[0] - means[1])
 

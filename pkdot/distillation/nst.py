@@ -13,7 +13,7 @@ from pkdot.networks import Outputs
 
 
 def nst_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared maximum mean discrepancy between the neurons of either side.
+    """Return the squared maximum mean discrepancy between the neurons of either side.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ TINY = 1e-7
 
 
 def neighbour_probabilities(features: Tensor) -> Tensor:
-    """Probability that a row picks another as neighbour, by the cosine kernel: (B, d) -> (B, B)."""
+    """Return the probability that a row picks another as neighbour, by the cosine kernel: (B, d) -> (B, B)."""
     unit = normalize(features, dim=1)
     kernel = (unit @ unit.T + 1) / 2
     kernel = kernel.masked_fill(torch.eye(len(kernel), dtype=torch.bool, device=kernel.device), 0.0)
@@ -19,7 +19,7 @@ def neighbour_probabilities(features: Tensor) -> Tensor:
 
 
 def pkt_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Divergence of the student's neighbour probabilities from the teacher's, mean over rows.
+    """Return the divergence of the student's neighbour probabilities from the teacher's, mean over rows.
 
     Parameters
     ----------

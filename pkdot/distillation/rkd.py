@@ -12,13 +12,13 @@ TINY = 1e-6  # a length below which a difference has no direction
 
 
 def pair_distances(features: Tensor) -> Tensor:
-    """Distances of all pairs over their mean (section 3.2.1): (B, d) -> (B * (B - 1) / 2,)."""
+    """Return the distances of all pairs over their mean (section 3.2.1): (B, d) -> (B * (B - 1) / 2,)."""
     distances = pdist(features)
     return distances / distances.mean().clamp_min(TINY)
 
 
 def triplet_cosines(features: Tensor) -> Tensor:
-    """Cosine of the angle at j between i and k (section 3.2.2), entry (j, i, k): (B, d) -> (B, B, B)."""
+    """Return the cosine of the angle at j between i and k (section 3.2.2), entry (j, i, k): (B, d) -> (B, B, B)."""
     centred = features - features.mean(dim=0)
     inner = centred @ centred.T
     distance = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
@@ -29,12 +29,12 @@ def triplet_cosines(features: Tensor) -> Tensor:
 
 
 def rkd_distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber loss of the relative distances, mean over pairs."""
+    """Return the Huber loss of the relative distances, mean over pairs."""
     return smooth_l1_loss(pair_distances(student), pair_distances(teacher))
 
 
 def rkd_angle_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Huber loss of the cosines of angles, mean over triplets of three different samples."""
+    """Return the Huber loss of the cosines of angles, mean over triplets of three different samples."""
     # A triplet that repeats a sample has the same cosine on either side, 0 or 1, and adds nothing.
     size = len(student)
     total = smooth_l1_loss(triplet_cosines(student), triplet_cosines(teacher), reduction="sum")

@@ -78,7 +78,7 @@ def _absorb(exponent: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Te
 def _balance_at_once(
     kernel: Tensor, tolerance: float, limit: int, reach: float = math.inf
 ) -> tuple[Tensor, Convergence]:
-    """Scaling v of the columns with which rows that sum to one make columns that sum to n / m.
+    """Return the scaling v of the columns with which rows that sum to one make columns that sum to n / m.
 
     Sinkhorn's iteration, and a Newton step wherever more iterations are left to go than such a step costs:
     plans that are nearly one to one leave Sinkhorn with an error that falls as 1 / iterations. Ends early
@@ -104,7 +104,7 @@ def _balance_at_once(
 
 
 def _iterations_left(error: float, previous: float, tolerance: float) -> float:
-    """How long plain iterations would take, from two errors that are ``CHECK`` iterations apart."""
+    """Return how long plain iterations would take, from two errors that are ``CHECK`` iterations apart."""
     if error >= previous:
         return math.inf
     return CHECK * math.log(tolerance / error) / math.log(error / previous) if previous < math.inf else 0
@@ -129,5 +129,5 @@ def _newton(kernel: Tensor, u: Tensor, v: Tensor, share: float) -> Tensor:
 
 
 def largest_error(sums: Tensor) -> float:
-    """Largest distance of scaled marginal sums from 1, what the tolerance is compared to."""
+    """Return the largest distance of scaled marginal sums from 1, what the tolerance is compared to."""
     return (sums - 1).abs_().amax().item()

@@ -15,7 +15,7 @@ ANCHOR_RULES = ("dissimilar", "similar", "random", "shared", "all")
 
 
 def similarity_matrix(features: Tensor, kind: str = "cosine") -> Tensor:
-    """How alike the rows of a batch are, whatever the scale of the features.
+    """Return how alike the rows of a batch are, whatever the scale of the features.
 
     Parameters
     ----------
@@ -108,6 +108,6 @@ class _Gram(torch.autograd.Function):
 
 
 def _scale(positive: Tensor) -> Tensor:
-    """Mean of each matrix, or one where all of it is zero."""
+    """Return the mean of each matrix, or one where all of it is zero."""
     mean = positive.mean((-2, -1), keepdim=True)
     return torch.where(mean > 0, mean, 1.0)

@@ -41,7 +41,7 @@ class Coupling(NamedTuple):
 
 
 def default_tolerance(dtype: torch.dtype) -> float:
-    """Error of the marginals at which to stop: enough for training in float32, tight in float64."""
+    """Return the error of the marginals at which to stop: enough for training in float32, tight in float64."""
     return 1e-9 if dtype == torch.float64 else 1e-3
 
 
@@ -56,7 +56,7 @@ def sinkhorn_divergence(
     max_iterations: int = 1000,
     return_info: bool = False,
 ) -> Tensor | tuple[Tensor, Convergence]:
-    """Entropic optimal transport between two clouds of equally heavy points (Feydy et al. 2019, eq. 1 and 3).
+    """Return the entropic transport between two clouds of equally heavy points (Feydy et al. 2019, eq. 1 and 3).
 
     The cost is ``|x - y|^p / p`` and epsilon is ``blur^p``. Entropic transport is the minimum over the plans
     P of ``<P, cost> + epsilon KL(P | uniform)``; the divergence subtracts half of what each cloud's transport
@@ -102,7 +102,7 @@ def sinkhorn_divergence(
 
 
 def pairwise_cost(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Cost ``|x_i - y_j|^p / p``, shape (..., n, m)."""
+    """Return the cost ``|x_i - y_j|^p / p``, shape (..., n, m)."""
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist").pow(p) / p
 
 
@@ -162,7 +162,7 @@ def _debias(
 
 
 def _couple(x: Tensor, y: Tensor, p: float, tolerance: float, limit: int) -> tuple[Tensor, Coupling]:
-    """Cost that the centred kernel leaves out, and optimal coupling; the mean of the first cloud is zero."""
+    """Return the cost that the centred kernel leaves out, and optimal coupling; the mean of the first cloud is zero."""
     if p == 2:
         exponent = x @ (y - y.mean(-2, keepdim=True)).mT
         cost = _mean_square(x) + _mean_square(y)
@@ -176,7 +176,7 @@ def _couple(x: Tensor, y: Tensor, p: float, tolerance: float, limit: int) -> tup
 
 
 def _couple_to_self(x: Tensor, p: float, tolerance: float, limit: int) -> Coupling:
-    """Optimal coupling of a cloud to itself: one potential, a kernel with ones on its diagonal."""
+    """Return the optimal coupling of a cloud to itself: one potential, a kernel with ones on its diagonal."""
     if p == 2:
         half = (x * x).sum(-1, keepdim=True) * -0.5
         kernel = x @ x.mT
@@ -200,12 +200,12 @@ def _mean_log(scaling: Tensor) -> Tensor:
 
 
 def _mean_square(x: Tensor) -> Tensor:
-    """Half the mean squared norm of the points."""
+    """Return half the mean squared norm of the points."""
     return (x * x).sum((-2, -1)) * (0.5 / x.shape[-2])
 
 
 def _pulls(coupling: Coupling, x: Tensor, y: Tensor, p: float, wanted: tuple[bool, ...]) -> list[Tensor | None]:
-    """Gradients by the points of either cloud, times their number: what the plan pulls each towards."""
+    """Return the gradients by the points of either cloud, times their number: what the plan pulls each towards."""
     weights, u, v = _weights(coupling, x, y, p), coupling.u, coupling.v
     return [
         _pull(weights, u, v, x, y, p) if wanted[0] else None,
@@ -222,7 +222,7 @@ def _weights(coupling: Coupling, x: Tensor, y: Tensor, p: float) -> Tensor:
 
 
 def _pull(weights: Tensor, u: Tensor, v: Tensor, x: Tensor, y: Tensor, p: float) -> Tensor:
-    """``sum_j u_i w_ij v_j (x_i - y_j)``."""
+    """Return ``sum_j u_i w_ij v_j (x_i - y_j)``."""
     drawn = ((v * y).mT @ weights.mT).mT  # thin matrix first: the faster order
     return (x if p == 2 else u * (weights @ v) * x) - u * drawn  # if p is 2, the rows sum to one
 

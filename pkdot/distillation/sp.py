@@ -8,12 +8,12 @@ from pkdot.networks import Outputs
 
 
 def row_similarities(features: Tensor) -> Tensor:
-    """Gram matrix of a batch with rows of length one: (B, d) -> (B, B)."""
+    """Return the Gram matrix of a batch with rows of length one: (B, d) -> (B, B)."""
     return normalize(features @ features.T, dim=1)
 
 
 def sp_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared difference of the row-normalised Gram matrices of a batch (section 3.1).
+    """Return the mean squared difference of the row-normalised Gram matrices of a batch (section 3.1).
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from pkdot.networks import Outputs
 
 
 def log_sum_loss(student: Tensor, teacher: Tensor, exponent: float = 4.0) -> Tensor:
-    """Logarithm of the summed powers of the differences: (B, d) twice -> scalar; it may be negative."""
+    """Return the logarithm of the summed powers of the differences: (B, d) twice -> scalar; it may be negative."""
     return ((student - teacher).abs().pow(exponent).sum() + torch.finfo(torch.float32).tiny).log()
 
 

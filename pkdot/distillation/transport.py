@@ -38,7 +38,7 @@ def transport_loss(
     generator: torch.Generator | None = None,
     return_info: bool = False,
 ) -> Tensor | tuple[Tensor, Convergence]:
-    """Distance between the sets of local structures of a batch; the defaults are the loss as released.
+    """Return the distance between the sets of local structures of a batch; the defaults are the loss as released.
 
     A batch smaller than ``anchors`` uses all its rows as anchors; one row has nothing to be like, and loss 0.
 
@@ -104,7 +104,7 @@ def transport_loss(
 
 
 def exact_transport(x: Tensor, y: Tensor, p: float = 2) -> Tensor:
-    """Transport without blur, cost ``|x - y|^p / p`` and uniform weights, by POT's network simplex.
+    """Return the transport without blur, cost ``|x - y|^p / p`` and uniform weights, by POT's network simplex.
 
     Parameters
     ----------
@@ -170,13 +170,13 @@ def gromov_wasserstein(
 
 
 def _aligned_cost(x: Tensor, y: Tensor, p: float) -> Tensor:
-    """Mean cost of carrying each row to the row of the same sample."""
+    """Return the mean cost of carrying each row to the row of the same sample."""
     distance = torch.linalg.vector_norm(x - y, dim=-1)  # its gradient at zero is zero
     return distance.pow(p).mean(-1) / p
 
 
 def _shifted(features: Tensor, similarity: str, side: str) -> Tensor:
-    """Similarities above their minimum, which is not finite if any of them is not."""
+    """Return the similarities above their minimum, which is not finite if any of them is not."""
     matrix = similarity_matrix(features, similarity)
     minimum = matrix.amin((-2, -1), keepdim=True)
     if not torch.isfinite(minimum).all():

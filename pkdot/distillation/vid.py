@@ -15,7 +15,7 @@ START = 5.0  # variance before training
 
 
 def vid_loss(mean: Tensor, variance: Tensor, teacher: Tensor) -> Tensor:
-    """Negative log density of the teacher's features under a Gaussian, up to a constant, mean over entries.
+    """Return the negative log density of the teacher's features under a Gaussian, up to a constant, mean over entries.
 
     Parameters
     ----------

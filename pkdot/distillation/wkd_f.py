@@ -17,7 +17,7 @@ from pkdot.networks import Outputs
 
 
 def moments(features: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
-    """Means and standard deviations of groups: (B, d) and (G, B) of zeros and ones -> (G, d) twice."""
+    """Return the means and standard deviations of groups: (B, d) and (G, B) of zeros and ones -> (G, d) twice."""
     share = members / members.sum(dim=1, keepdim=True).clamp_min(1)
     mean = share @ features
     centred = features - members.T @ mean
@@ -25,7 +25,7 @@ def moments(features: Tensor, members: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def wkd_feature_loss(student: Tensor, teacher: Tensor, members: Tensor, mean_weight: float = 1.0) -> Tensor:
-    """Squared Wasserstein distance of Gaussians with diagonal covariance, mean over the rows' groups.
+    """Return the squared Wasserstein distance of Gaussians with diagonal covariance, mean over the rows' groups.
 
     Parameters
     ----------

@@ -20,12 +20,12 @@ from pkdot.networks import Outputs
 
 
 def class_costs(likeness: Tensor, sharpness: float = 1.0) -> Tensor:
-    """Cost of moving between classes, ``1 - exp(-sharpness (1 - likeness))``: (C, C), in [0, 1)."""
+    """Return the cost of moving between classes, ``1 - exp(-sharpness (1 - likeness))``: (C, C), in [0, 1)."""
     return 1 - (-sharpness * (1 - likeness).clamp_min(0)).exp()
 
 
 def histogram_transport(x: Tensor, y: Tensor, cost: Tensor, epsilon: float, iterations: int) -> Tensor:
-    """Cost of the entropic plan between rows of probabilities after so many Sinkhorn iterations.
+    """Return the cost of the entropic plan between rows of probabilities after so many Sinkhorn iterations.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class WassersteinLogits(Distiller):
         self.register_buffer("counts", torch.zeros(context.task.outputs, 1))
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Also the cross-entropy of the target's own probability, without a weight."""
+        """Add the cross-entropy of the target's own probability, without a weight."""
         of_target = teacher.logits.softmax(dim=1).gather(1, student.target[:, None]).squeeze(1)
         own = cross_entropy(student.logits, student.target, reduction="none")
         return super().loss(student, teacher) + (of_target * own).mean()

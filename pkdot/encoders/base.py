@@ -146,7 +146,7 @@ def shift(batch: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
 
 
 def average_parts(values: Tensor, parts: int) -> Tensor:
-    """Means over equal parts of the last dimension: (..., steps) -> (..., parts).
+    """Return the means over equal parts of the last dimension: (..., steps) -> (..., parts).
 
     A step on the border of two parts counts to each by its share. A product of matrices has the same gradient
     in every run on a GPU too, which adaptive pooling has not.

@@ -102,7 +102,7 @@ class Audio(Feature):
         return self._last[1]
 
     def _spectrogram(self, sound: np.ndarray, rate: int, borders: np.ndarray) -> np.ndarray:
-        """Mel power between the borders (seconds), shape (bands, steps)."""
+        """Return the mel power between the borders (seconds), shape (bands, steps)."""
         import librosa
 
         o = self.options
@@ -115,12 +115,12 @@ class Audio(Feature):
 
 
 def decibels(power: np.ndarray) -> np.ndarray:
-    """Power as a level: 0 dB is 1, and nothing is below -100 dB."""
+    """Return the power as a level: 0 dB is 1, and nothing is below -100 dB."""
     return 10 * np.log10(np.maximum(power, BASELINE))
 
 
 def means_between(values: np.ndarray, edges: np.ndarray, borders: np.ndarray) -> np.ndarray:
-    """Means between borders of a signal that is constant between its edges.
+    """Return the means between borders of a signal that is constant between its edges.
 
     Parameters
     ----------

@@ -226,7 +226,7 @@ class Physiology(Feature):
         return resampled[np.clip(np.arange(first, first + self.steps), 0, len(resampled) - 1)]
 
     def _scaled(self, channels: np.ndarray) -> np.ndarray:
-        """Channels on scales that are the same for every clip."""
+        """Bring channels to scales that are the same for every clip."""
         if self.options.signal == "eda":
             start = channels[:2, : max(1, round(self.options.baseline * self.rate))].mean(axis=1)
             return (channels - np.array([*start, 0.0])[:, None]) / self.options.unit
@@ -239,7 +239,7 @@ class Physiology(Feature):
         return np.stack([clean / size, np.log10(energy) / 2 - np.log10(self.options.unit)])
 
     def _spectrogram(self, channel: np.ndarray) -> np.ndarray:
-        """Decadic logarithm of the power density of Hann windows, each less its mean."""
+        """Return the decadic logarithm of the power density of Hann windows, each less its mean."""
         from scipy.signal import spectrogram
 
         unit = _size(channel) if self.options.signal == "ecg" else self.options.unit

@@ -37,7 +37,7 @@ class Frames(ABC):
 
     @abstractmethod
     def read(self, numbers: list[int]) -> list[np.ndarray | None]:
-        """Frames by their numbers, each (height, width, 3) uint8 RGB, or None where one cannot be decoded."""
+        """Return frames by their numbers, each (height, width, 3) uint8 RGB, or None where one cannot be decoded."""
 
     def at(self, times: np.ndarray) -> list[np.ndarray | None]:
         """Return the frame nearest to each time; None where the video has none within 3/4 of a frame's duration."""

@@ -99,7 +99,7 @@ class Scene:
         return self.number % 10 == 4
 
     def tracks(self) -> list[str]:
-        """Names of the annotations, one a person."""
+        """Return the names of the annotations, one a person."""
         return [self.name] if len(self.people) == 1 else [f"{self.name}_left", f"{self.name}_right"]
 
 

@@ -73,7 +73,7 @@ def in_processes(function: Callable, calls: Iterable[tuple], workers: int, cache
 
 
 def _one_thread() -> None:
-    """One thread a process: more would fight for the cores, and may change the last bits of sums."""
+    """Keep a process to one thread: more would fight for the cores, and may change the last bits of sums."""
     import cv2
     import torch
 

@@ -82,20 +82,20 @@ class Fold:
         return torch.from_numpy(self.task.targets).to(self.device)
 
     def index(self, rows: np.ndarray) -> Tensor:
-        """Rows as a tensor on the device."""
+        """Return rows as a tensor on the device."""
         return torch.from_numpy(rows).to(self.device)
 
     def target(self, index: Tensor) -> Tensor:
-        """Targets of a batch, one a row of the networks' outputs."""
+        """Return the targets of a batch, one a row of the networks' outputs."""
         chosen = self.targets[index]
         return chosen.flatten(0, 1).flatten(1) if self.task.regression else chosen
 
     def numbers(self, index: Tensor) -> Tensor:
-        """Numbers of the networks' output rows in the whole data set."""
+        """Return the numbers of the networks' output rows in the whole data set."""
         per = self.task.rows_per_sample(self.tokens)
         return (index[:, None] * per + torch.arange(per, device=self.device)).flatten()
 
 
 def embedding_paths(paths: list[Path]) -> dict[str, Path]:
-    """Modality -> its embeddings.npy; the folder is named after the modality."""
+    """Return each modality -> its embeddings.npy; the folder is named after the modality."""
     return {path.parent.name: path for path in paths}

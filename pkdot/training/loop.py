@@ -66,7 +66,7 @@ def prepare(params: ComputeParams) -> torch.device:
 
 
 def seed_of(*parts: int) -> int:
-    """One seed from several numbers (a seed, a fold, an epoch), so that every purpose draws apart."""
+    """Return one seed from several numbers (a seed, a fold, an epoch), so that every purpose draws apart."""
     # the count too: to numpy (1,) and (1, 0) are the same
     return int(np.random.SeedSequence((len(parts), *parts)).generate_state(1, np.uint32)[0])
 
