@@ -74,6 +74,7 @@ class AffWild2(Dataset):
     options: AffWild2Options
     preparation = "affwild2"
     title = "Aff-Wild2"
+    licence = "for research that is not commercial, by an agreement with its owners"
     folders_as_one = ("cropped_aligned",)
 
     def sources(self) -> tuple[str, ...]:

@@ -38,6 +38,8 @@ class ArraysOptions(Params):
     """Options of ``arrays``."""
 
     title: str = Field("a table of arrays", description="how reports call the data")
+    licence: str = Field("", description="what the owners of the data allow, for the card of a student")
+    units: dict[str, str] = Field({}, description="target -> its unit, for the card of a student")
     target: str | list[str] = Field(
         "class",
         description="how reports call the target; its column in recordings.csv has this name, or is called target. A "
@@ -121,7 +123,7 @@ class Arrays(Dataset):
 
     def __init__(self, root: Path, options: ArraysOptions) -> None:
         super().__init__(root, options)
-        self.title = options.title
+        self.title, self.licence, self.units = options.title, options.licence, options.units
 
     def sources(self) -> tuple[str, ...]:
         return tuple(self.options.streams)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -28,6 +30,10 @@ class Dataset(ABC):
     ----------
     title : str
         How reports call it.
+    licence : str
+        What its owners allow, in a few words; empty where nobody has said it.
+    units : dict of str to str
+        Target -> its unit, where it has one.
     preparation : str
         Name of the plug-in of ``pkdot.simulation`` that can make the root; empty where nothing can.
     folders_as_one : tuple of str
@@ -40,6 +46,8 @@ class Dataset(ABC):
     folders_as_one: ClassVar[tuple[str, ...]] = ()
     name: ClassVar[str]
     title: str
+    licence: str = ""
+    units: Mapping[str, str] = MappingProxyType({})
     options: Any
 
     def __init__(self, root: Path, options: Params) -> None:

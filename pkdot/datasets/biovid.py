@@ -72,6 +72,7 @@ class BioVid(Dataset):
     options: BioVidOptions
     preparation = "biovid"
     title = "the BioVid Heat Pain Database"
+    licence = "for research alone, by an agreement with its owners"
 
     def sources(self) -> tuple[str, ...]:
         return ("video", "biosignals")

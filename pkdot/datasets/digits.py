@@ -23,6 +23,7 @@ class DigitsOptions(ArraysOptions):
         "Digits: handwritten numerals in six views (real data, each numeral its own subject)",
         description="how reports call the data",
     )
+    licence: str = Field("CC BY 4.0", description="what their owners allow")
     target: str | list[str] = Field("numeral", description="how reports call the target")
     streams: list[str] = Field(STREAMS, min_length=1, description="the views to use")
     classes: list[str] | None = Field(CLASSES, min_length=2, description="the numerals to tell apart, in order")

@@ -78,6 +78,8 @@ def read_dataset(params: IngestParams) -> Ingested:
     manifest = _manifest(table.sort_values("sample_id", ignore_index=True), dataset, params.sources)
     about = {
         "title": dataset.title,
+        "licence": dataset.licence,
+        "units": dict(dataset.units),
         "simulated": (root / SIMULATED).is_file(),
         "targets": dataset.targets(),
         "samples": len(manifest),

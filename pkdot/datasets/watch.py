@@ -18,6 +18,7 @@ class WatchOptions(ArraysOptions):
     """Options of ``watch``: those of ``arrays``, with defaults for the streams and classes."""
 
     title: str = Field("Watch: shoulder exercises (real recordings)", description="how reports call the data")
+    licence: str = Field("that of the package seglearn, which carries them", description="what their owners allow")
     target: str | list[str] = Field("exercise", description="how reports call the target")
     streams: list[str] = Field(STREAMS, min_length=1, description="the streams to use")
     classes: list[str] | None = Field(CLASSES, min_length=2, description="the exercises to tell apart, in order")

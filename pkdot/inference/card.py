@@ -188,6 +188,8 @@ def _list(names: list[str]) -> str:
 def _data(described: BundleDescription, about: dict[str, Any]) -> str:
     subjects = described.subjects
     licence = _text(about.get("licence") or "not stated; ask the owners of the data")
+    if described.simulated:
+        licence = f"that of this project, which drew them; the real data are {licence}"
     unlabelled = (
         f"{described.unlabelled:,} samples without a label took part in the training."
         if described.unlabelled

@@ -59,6 +59,8 @@ def test_recordings_become_windows(root):
     assert about == {
         "title": "My data",
         "simulated": False,
+        "licence": "",
+        "units": {},
         "targets": {"stroke": ["a", "b"]},
         "samples": 24,
         "subjects": 3,
