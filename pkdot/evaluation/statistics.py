@@ -8,6 +8,8 @@ from statistics import NormalDist
 import numpy as np
 
 EXACT = 13  # subjects up to which all permutations are tried
+MANY = 500  # subjects from which fewer permutations are enough
+BLOCK = 4_000_000  # places of subjects that are in memory at once
 
 
 def finite(value: float) -> float | None:
@@ -59,7 +61,7 @@ def smallest_difference(resampled: np.ndarray, level: float = 0.05, power: float
 
 
 def swap_test(
-    differences: Callable[[np.ndarray], dict[str, np.ndarray]], subjects: int, seed: int, resamples: int = 9999
+    differences: Callable[[np.ndarray], dict[str, np.ndarray]], subjects: int, seed: int, resamples: int | None = None
 ) -> dict[str, float]:
     """Test with permutations whether two methods, paired by subject, might as well change places (two-sided).
 
@@ -75,19 +77,24 @@ def swap_test(
         Number of subjects.
     seed : int
         Seed of the permutations, where not all of them are tried.
-    resamples : int
-        Number of permutations, where not all of them are tried.
+    resamples : int or None
+        Number of permutations, where not all of them are tried; 9,999 by default, and 1,999 for more than 500
+        subjects, whose differences are known better than any p-value of interest.
 
     Returns
     -------
     dict
         p-value of each metric; exact up to 13 subjects.
     """
+    resamples = resamples or (9999 if subjects <= MANY else 1999)
     if exact := subjects <= EXACT:
         places = (np.arange(2**subjects)[:, None] >> np.arange(subjects)) & 1
     else:
         places = np.random.default_rng(seed).integers(0, 2, (resamples, subjects))
-    values = differences(np.concatenate([np.zeros((1, subjects)), places]))  # the first row is what was observed
+    places = np.concatenate([np.zeros((1, subjects), dtype=places.dtype), places])  # the first row is what was observed
+    rows = max(1, BLOCK // subjects)
+    parts = [differences(places[start : start + rows].astype(float)) for start in range(0, len(places), rows)]
+    values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     as_far = {m: ~(np.abs(v[1:]) < abs(v[0]) * (1 - 1e-9) - 1e-12) for m, v in values.items()}
     return {m: float(far.mean() if exact else (far.sum() + 1) / (resamples + 1)) for m, far in as_far.items()}
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+BLOCK = 4_000_000  # weights of samples that are in memory at once
+
 
 @dataclass(frozen=True)
 class ClassTotals:
@@ -89,7 +91,9 @@ class ClassSums:
 
     def totals(self, parts: list[tuple[np.ndarray, ClassSums]]) -> ClassTotals:
         """Return the totals of predictions to which each part gives those of its subjects, with their weights."""
-        confusion = sum(np.einsum("rs,sij->rij", weights, part.confusion) for weights, part in parts)
+        classes = self.confusion.shape[1]
+        flat = [weights @ part.confusion.reshape(len(part), -1) for weights, part in parts]
+        confusion = np.sum(flat, axis=0).reshape(-1, classes, classes)
         areas = [
             _area([(weights, part.ranked[column]) for weights, part in parts]) for column in range(len(self.ranked))
         ]
@@ -117,6 +121,7 @@ class _Ranked:
         self, positive: np.ndarray, ranks: np.ndarray, number: np.ndarray, folds: list[np.ndarray], subjects: int
     ) -> None:
         self.subjects = subjects
+        self.samples = len(positive)
         sides = [[rows[positive[rows] == side] for rows in folds] for side in (True, False)]
         self.positive, self.negative = ([(ranks[rows], number[rows]) for rows in side] for side in sides)
 
@@ -143,13 +148,47 @@ class _Ranked:
 
 
 def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
-    """Return the AUC over the pairs of a fold, where each part ranks the subjects with its weights."""
+    """Return the AUC over the pairs of a fold, where each part ranks the subjects with its weights.
+
+    Few subjects with many samples are counted by pairs of subjects, many subjects with few samples along the ranks.
+    """
+    if sum(ranked.samples for _, ranked in parts) < parts[0][1].subjects ** 2:
+        rows = max(1, BLOCK // sum(ranked.samples for _, ranked in parts))
+        starts = range(0, len(parts[0][0]), rows)
+        return np.concatenate([_area_by_rank([(w[i : i + rows], ranked) for w, ranked in parts]) for i in starts])
     won, total = np.zeros(len(parts[0][0])), np.zeros_like(parts[0][0], dtype=float)
     for high, one in parts:
         total += high
         for low, two in parts:
             won += ((high @ one.wins(two)) * low).sum(axis=1)
     return won / ((total @ parts[0][1].pairs()) * total).sum(axis=1)
+
+
+def _area_by_rank(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
+    """Return the same as ``_area``, from cumulative sums of the weights of the samples in the order of their ranks."""
+    won, total = np.zeros(len(parts[0][0])), np.zeros(len(parts[0][0]))
+    for fold in range(len(parts[0][1].positive)):
+        sides = [[ranked.positive[fold] for _, ranked in parts], [ranked.negative[fold] for _, ranked in parts]]
+        ranks = [np.concatenate([one for one, _ in side]) for side in sides]
+        _, place = np.unique(np.concatenate(ranks), return_inverse=True)
+        places = place[: len(ranks[0])], place[len(ranks[0]) :]
+        high, low = (
+            _by_place([weights[:, number] for (weights, _), (_, number) in zip(parts, side, strict=True)], own, place)
+            for side, own in zip(sides, places, strict=True)
+        )
+        below = np.cumsum(low, axis=1) - low / 2  # equal ranks count one half
+        won += (high * below).sum(axis=1)
+        total += high.sum(axis=1) * low.sum(axis=1)
+    return won / total
+
+
+def _by_place(weights: list[np.ndarray], own: np.ndarray, all_places: np.ndarray) -> np.ndarray:
+    """Return the weights (R, samples) of one side, added up by their place among all ranks: (R, places)."""
+    from scipy.sparse import csr_array
+
+    count = int(all_places.max()) + 1 if len(all_places) else 0
+    selection = csr_array((np.ones(len(own)), (np.arange(len(own)), own)), shape=(len(own), count))
+    return np.concatenate(weights, axis=1) @ selection
 
 
 class MomentSums:

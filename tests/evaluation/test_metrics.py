@@ -201,3 +201,21 @@ def test_the_names_are_those_that_are_computed():
     got = Metrics(real_table(0), names_of(real_table(0)), "regression", None).all()
     assert set(got) == set(metric_names("regression", ["valence", "arousal"]))
     assert lower_is_better(metric_names("ordinal", ["y"])[0])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_many_subjects_with_few_samples_are_ranked_as_few_with_many(ties, monkeypatch):
+    """Both ways of counting pairs give one number, for weights and for methods that change places."""
+    (table, names), (other, _) = (class_table(seed, 4, subjects=7, samples=70, folds=2, ties=ties) for seed in (1, 2))
+    same = [*table.columns.intersection(["subject_id", "fold", "target"])]
+    other[same] = table[same]
+    subjects = names_of(table)
+    one, two = (Metrics(each, subjects, "classification", names) for each in (table, other))
+    rng = np.random.default_rng(0)
+    weights, places = rng.integers(0, 3, (9, 7)).astype(float), rng.integers(0, 2, (9, 7)).astype(float)
+    by_pairs = one(weights)["auc"], one.swapped(two, places)["auc"]
+    for each in (one, two):
+        for ranked in each.sums.ranked:
+            monkeypatch.setattr(ranked, "samples", 1)
+    np.testing.assert_allclose(one(weights)["auc"], by_pairs[0])
+    np.testing.assert_allclose(one.swapped(two, places)["auc"], by_pairs[1])
