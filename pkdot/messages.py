@@ -41,7 +41,7 @@ def last_words(logs: Path, since: float) -> list[str]:
     since : float
         Seconds since the epoch; logs that were not written later are of other runs.
     """
-    paths = sorted(path for path in logs.rglob("*.log") if path.stat().st_mtime >= since)
+    paths = sorted(path for path in logs.rglob("*.log") if path.is_file() and path.stat().st_mtime >= since)
     endings = {path: _last(path.read_text(encoding="utf-8", errors="replace")) for path in paths}
     return [f"{path}: {words}" for path, words in endings.items() if words]
 

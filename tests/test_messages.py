@@ -42,6 +42,8 @@ def test_failed_jobs_have_the_last_word(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
         os.utime(path, (100 - 50 * ("earlier" in name), 100 - 50 * ("earlier" in name)))
+    (tmp_path / "folder.log").mkdir()
+    (tmp_path / "nowhere.log").symlink_to("nothing")
     assert last_words(tmp_path, since=90) == [
         f"{tmp_path}/encoder/0-face.log: pkdot encoder: two,\nin lines.",
         f"{tmp_path}/features/eda-0.log: pkdot features: no space is left on the disk.",

@@ -223,6 +223,15 @@ def test_a_mistake_in_the_configuration_is_a_sentence(ran):
     assert "Traceback (most recent call last)" not in told
 
 
+def test_a_file_in_the_place_of_a_folder_is_a_sentence(ran):
+    logs = (ran / "logs").rename(ran / "aside")
+    (ran / "logs").write_text("")
+    told = run(ran, TARGET, "--dry-run", check=False)
+    (ran / "logs").unlink()
+    logs.rename(ran / "logs")
+    assert "logs: is no folder, but results go there. Move it." in told
+
+
 def test_a_fold_that_is_not_is_refused(ran):
     told = run(ran, "results/tiny/folds/fold_7.json", "--dry-run", check=False)
     assert "config/tiny.yaml: there is no fold 7; there are 2" in told

@@ -16,6 +16,9 @@ if workflow.is_main_process:
     logger.addFilter(messages.ShortCommands())
     os.environ[lock.RUN] = lock.this_run()
     LOCK.parent.mkdir(exist_ok=True)
+    for root in (*ROOTS, Path("logs")):
+        if any(place.exists() and not place.is_dir() for place in (root, root.parent)):
+            raise WorkflowError(f"{root}: is no folder, but results go there. Move it.")
     try:
         restore.adopt(LEDGER, LOCK)
         DUE.update(restore.due(LEDGER, parameters_of))
