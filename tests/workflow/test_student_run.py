@@ -6,9 +6,9 @@ import json
 import shutil
 
 import pandas as pd
-from conftest import RAW, jobs_of, snakemake
 
 import pkdot
+from tests.workflow.conftest import RAW, jobs_of, snakemake
 
 STUDENT = "results/tiny/student/student.json"
 
