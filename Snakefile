@@ -41,6 +41,7 @@ wildcard_constraints:
     fold=r"\d+|all",
     shard=r"\d+",
     contest=r"(ablation/)?",
+    arm=r"(controls/[a-z_]+/)?",
 
 
 rule biovid:

@@ -7,7 +7,7 @@ import re
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pkdot.config_files import merge
 from pkdot.datasets.base import DatasetChoice
@@ -20,11 +20,12 @@ from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import PACKAGED, SIMULATED, fold_name
+from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import FoldName, SplitParams
 from pkdot.tasks import TaskParams
+from pkdot.training.controls import Control
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 PREPARED = (f"{SIMULATED}/", f"{PACKAGED}/")  # roots that the project makes itself
@@ -112,7 +113,16 @@ class StudentsSection(Params):
         "encoder_head",
         description="where students begin: at the predictions of the frozen encoders' own heads, or at random",
     )
+    encoder: Literal["frozen", "finetuned"] = Field(
+        "frozen", description="whether students keep the fold's encoders as they are, or train them by their own loss"
+    )
     training: TrainingParams = Field(TrainingParams(), description="how the students are trained")
+    controls: dict[str, list[Control]] = Field(
+        {},
+        description="method -> its control arms: prevalent_teacher (a teacher that sees prevalent modalities alone), "
+        "shuffled (privileged data swapped within subject and class), globally_shuffled (among all)",
+    )
+    control_seed: int = Field(0, ge=0, description="seed of what is swapped in control arms")
     unlabelled_ratio: float = Field(
         1.0, gt=0, description="unlabelled samples of a step for each labelled one, where there are some"
     )
@@ -131,6 +141,24 @@ class StudentsSection(Params):
         if len(set(names)) < len(names):
             raise ConfigError("a method is named twice; make a second experiment of it")
         return value
+
+    @model_validator(mode="after")
+    def _controls_of_methods(self) -> StudentsSection:
+        names = [method.name for method in self.methods]
+        for name, arms in self.controls.items():
+            if name not in names:
+                raise ConfigError(f"controls names '{name}', which is no method of the contest; add it to methods")
+            if len(set(arms)) < len(arms):
+                raise ConfigError(f"controls.{name} names an arm twice")
+            method = methods.load(name)
+            if method.prevalent_only:
+                raise ConfigError(f"controls names '{name}', which has no privilege to control for; remove it there")
+            if "prevalent_teacher" in arms and "privileged" in method.needs:
+                raise ConfigError(
+                    f"controls.{name} names prevalent_teacher, but that method needs the privileged data themselves; "
+                    "use shuffled"
+                )
+        return self
 
 
 class ShippedSection(Params):
@@ -154,6 +182,7 @@ class Variant(Params):
     fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
     start: Start | None = Field(None, description="where the student begins, where it differs")
+    encoder: Literal["frozen", "finetuned"] | None = Field(None, description="the student's encoder, where it differs")
 
 
 class Experiment(Params):
@@ -219,12 +248,23 @@ class Experiment(Params):
     @property
     def scored(self) -> list[str]:
         """Names of the methods of the contest and of the models from elsewhere."""
-        return [*self.method_names, *self.evaluation.foreign]
+        return [*self.contestants, *self.evaluation.foreign]
 
     @property
     def method_names(self) -> list[str]:
         """Names of the methods of the contest."""
         return [method.name for method in self.students.methods]
+
+    @property
+    def controls(self) -> dict[str, tuple[str, Control]]:
+        """Label of each control arm -> its method and which control it is."""
+        arms = self.students.controls.items()
+        return {control_label(name, control): (name, control) for name, some in arms for control in some}
+
+    @property
+    def contestants(self) -> list[str]:
+        """Names of all that train students: the methods of the contest, and their control arms."""
+        return [*self.method_names, *self.controls]
 
     @property
     def prevalent_only(self) -> list[str]:

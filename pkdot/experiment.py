@@ -155,6 +155,7 @@ def _check_names(experiment: Experiment) -> None:
         if method.name in taken:
             raise ConfigError(f"'{method.name}' is a method and {taken[method.name]}; rename the modality")
     taken |= {method.name: "a method of the contest" for method in experiment.students.methods}
+    taken |= dict.fromkeys(experiment.controls, "a control arm")
     for name in experiment.evaluation.foreign:
         if not re.fullmatch(IDENTIFIER, name):
             raise ConfigError(f"evaluation.foreign: '{name}' is no name; use small letters, digits and _")
@@ -196,7 +197,7 @@ def _check_override(where: str, experiment: Experiment, fold: int) -> None:
     _check(where, changed)
     if _shared(changed) != _shared(experiment):
         raise ConfigError(
-            f"{where}: the modalities, their roles, sources and features, and the list of methods belong to "
+            f"{where}: the modalities, their roles, sources and features, the methods and their controls belong to "
             "all folds; a fold may change encoders, trainings and options."
         )
 
@@ -204,4 +205,4 @@ def _check_override(where: str, experiment: Experiment, fold: int) -> None:
 def _shared(experiment: Experiment) -> tuple[dict, list[str]]:
     """Return what all folds must have in common."""
     modalities = {name: (m.role, m.source, m.feature) for name, m in experiment.modalities.items()}
-    return modalities, experiment.method_names
+    return modalities, experiment.contestants

@@ -17,13 +17,14 @@ from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.inference.refit import RefitParams, Stream
-from pkdot.layout import ALL, teachers_of
+from pkdot.layout import ALL, arm_of, teachers_of
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.simulation.prepare import PrepareParams
 from pkdot.splits import FoldName, SplitParams
 from pkdot.stages import STAGES
 from pkdot.tracking import MirrorParams
+from pkdot.training.controls import SHUFFLES
 from pkdot.training.encoder import EncoderParams
 from pkdot.training.student import StudentParams
 from pkdot.training.teacher import TeacherParams
@@ -43,9 +44,11 @@ def everything(e: Experiment) -> str:
     folds, modalities = range(e.splits.fold_count), list(e.modalities)
     all_params = [job_params("ingest", ingest(e)), job_params("splits", splits(e))]
     all_params += [job_params("features", features(e, name, 0)) for name in modalities]
+    arms = dict.fromkeys(arm(e, label) for label in ["", *e.contestants])
     for number in folds:
         all_params += [job_params("encoder", encoder(e, name, number)) for name in modalities]
-        all_params += [job_params("teachers", teachers(e, number)), job_params("fold", fold(e, number))]
+        all_params += [job_params("teachers", teachers(e, number, each)) for each in arms]
+        all_params += [job_params("fold", fold(e, number))]
         all_params += [job_params("students", students(e, number, method)) for method in contestants(e)]
     all_params += [job_params("foreign", foreign(e, name)) for name in e.evaluation.foreign]
     return hashlib.sha256("\n".join(all_params).encode()).hexdigest()
@@ -101,8 +104,8 @@ def encoder(e: Experiment, modality: str, fold: FoldName) -> EncoderParams:
     )
 
 
-def teachers(e: Experiment, fold: FoldName) -> TeacherParams:
-    """Return the parameters of the teachers of one fold."""
+def teachers(e: Experiment, fold: FoldName, arm: str = "") -> TeacherParams:
+    """Return the parameters of the teachers of one fold; ``arm`` is the folder of a control that has its own."""
     e = e.for_fold(fold)
     return TeacherParams(
         prevalent=e.of_role("prevalent"),
@@ -115,6 +118,8 @@ def teachers(e: Experiment, fold: FoldName) -> TeacherParams:
         task=e.task,
         fold=fold,
         seeds=e.seeds,
+        control=next((control for control in SHUFFLES if arm_of(control) == arm), None),
+        control_seed=e.students.control_seed,
         compute=e.compute,
     )
 
@@ -122,14 +127,14 @@ def teachers(e: Experiment, fold: FoldName) -> TeacherParams:
 def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
     """Return the parameters of the students of one method, or of one variant of the ablation, on one fold."""
     e = e.for_fold(fold)
-    methods = {choice.name: choice for choice in e.students.methods}
-    if method not in methods and method not in e.ablation:
-        raise ConfigError(f"neither students.methods nor ablation holds '{method}'; add it")
-    variant = e.ablation[method] if method in e.ablation else Variant(method=methods[method])
+    variant = _variant(e, method)
     training = e.students.training
     if variant.batch_size:
         training = training.model_copy(update={"batch_size": variant.batch_size})
-    tnet = TNetParams(hidden=e.tnet.hidden, state=variant.tnet or e.tnet.state, finetune=e.tnet.finetune)
+    control = e.controls[method][1] if method in e.controls else None
+    # T-Net has learnt from privileged data, which a control without any must not meet
+    state = "random" if control == "prevalent_teacher" else variant.tnet or e.tnet.state
+    tnet = TNetParams(hidden=e.tnet.hidden, state=state, finetune=e.tnet.finetune)
     return StudentParams(
         label=method,
         method=variant.method,
@@ -140,8 +145,11 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
         dim=e.teacher.dim,
         tnet=tnet,
         start=variant.start or e.students.start,
+        encoder=variant.encoder or e.students.encoder,
         ensemble=e.teacher.ensemble,
         training=training,
+        control=control,
+        control_seed=e.students.control_seed,
         unlabelled_ratio=e.students.unlabelled_ratio,
         task=e.task,
         fold=fold,
@@ -150,11 +158,27 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
     )
 
 
+def _variant(e: Experiment, label: str) -> Variant:
+    """Return what trains the students of this name: a method of the contest, its control arm or a variant."""
+    methods = {choice.name: Variant(method=choice) for choice in e.students.methods}
+    arms = {label: methods[name] for label, (name, _) in e.controls.items()}
+    known = {**methods, **arms, **e.ablation}
+    if label not in known:
+        raise ConfigError(f"neither students.methods nor ablation holds '{label}'; add it")
+    return known[label]
+
+
+def arm(e: Experiment, label: str) -> str:
+    """Return the folder, below the results, of the teachers of these students: empty but for some controls."""
+    control = e.controls[label][1] if label in e.controls else None
+    return arm_of(control if control in SHUFFLES else None)
+
+
 def contestants(e: Experiment, contest: str = "") -> list[str]:
     """Return the methods of the contest, or of the ablation (candidates for the baseline, variants), in order."""
     if contest:
         return [*e.prevalent_only, *e.ablation]
-    return e.method_names
+    return e.contestants
 
 
 def foreign(e: Experiment, method: str) -> ForeignParams:
@@ -186,7 +210,8 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
     else:
         foreign = list(e.evaluation.foreign)
         compared = [*(method for method in e.method_names if method not in e.prevalent_only), *foreign]
-        contrasts = e.evaluation.declared(e.method_names)
+        contrasts = [(name, label) for label, (name, _) in e.controls.items()]
+        contrasts += e.evaluation.declared(e.method_names)
     return SummaryParams(
         experiment=experiment,
         task=e.task,

@@ -35,6 +35,21 @@ def teacher_of(modality: str) -> str:
     return f"modality_{modality}"
 
 
+def prevalent_teacher(prevalent: list[str]) -> str:
+    """Return the name of the teacher that sees the prevalent modalities alone."""
+    return teacher_of(prevalent[0]) if len(prevalent) == 1 else "prevalent_teacher"
+
+
+def control_label(method: str, control: str) -> str:
+    """Return the name of a method's control arm."""
+    return f"{method}_{control}"
+
+
+def arm_of(control: str | None) -> str:
+    """Return the folder, below the results, of the teachers that a control arm has for itself."""
+    return f"controls/{control}/" if control else ""
+
+
 def teachers_of(modalities: Iterable[str]) -> list[str]:
     """Return the names of the teacher of all modalities and of the teachers of single ones."""
     return [UPPER_BOUND, *(teacher_of(name) for name in modalities)]
@@ -147,13 +162,13 @@ class Layout:
         """Return the folder of an encoder."""
         return self.results / "encoders" / fold_name(fold) / modality
 
-    def teachers(self, fold: int | str) -> Path:
-        """Return the folder of a fold's teachers."""
-        return self.results / "teachers" / fold_name(fold)
+    def teachers(self, fold: int | str, arm: str = "") -> Path:
+        """Return the folder of a fold's teachers; ``arm`` is that of a control that has teachers of its own."""
+        return self.results / f"{arm}teachers" / fold_name(fold)
 
-    def teachers_summary(self, fold: int | str) -> Path:
+    def teachers_summary(self, fold: int | str, arm: str = "") -> Path:
         """Return the metrics of a fold's teachers, the file that their job writes last."""
-        return self.teachers(fold) / TEACHERS
+        return self.teachers(fold, arm) / TEACHERS
 
     def students(self, fold: int | str) -> Path:
         """Return the folder of a fold's students."""

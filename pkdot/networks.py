@@ -62,6 +62,8 @@ class Outputs:
         Number of each row in the whole data set.
     modalities : dict of str to Outputs
         Of the teacher only: the teachers of single modalities.
+    alone : Outputs, optional
+        Of the teacher only: the teacher that sees the prevalent modalities alone.
     """
 
     logits: Tensor
@@ -71,6 +73,7 @@ class Outputs:
     target: Tensor = NONE
     rows: Tensor = NONE
     modalities: dict[str, Outputs] = field(default_factory=dict)
+    alone: Outputs | None = None
 
     def with_target(self, target: Tensor, rows: Tensor) -> Outputs:
         """Return a copy with targets and row numbers."""

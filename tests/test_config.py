@@ -104,7 +104,7 @@ def with_a_modality_called_dropout():
         (changed("overrides", "first", teacher={"dim": 4}), "'first' is no fold"),
         (changed("overrides", "fold_1", seeds=[1]), "belongs to all folds"),
         (changed("overrides", "fold_1", "teacher", dim="wide"), "overrides.fold_1: teacher.dim"),
-        (changed("overrides", "fold_1", "students", methods=["student_only"]), "the list of methods belong"),
+        (changed("overrides", "fold_1", "students", methods=["student_only"]), "the methods and their controls belong"),
         (changed("overrides", "fold_1", "modalities", "pulse", "feature", length=16), "belong to all folds"),
         (changed("overrides", "fold_1", "modalities", "pulse", source="motion"), "belong to all folds"),
         (changed("tnet", hidden=[0]), "tnet.hidden.0"),

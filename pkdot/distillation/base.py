@@ -29,6 +29,7 @@ NEEDS = {
     "three classes": "at least three classes",
     "hallucination": "a student with a T-Net",
     "modalities": "a teacher for each modality",
+    "privileged": "the privileged data themselves",
 }
 
 
@@ -125,6 +126,8 @@ class Distiller(nn.Module):
         The weights to choose from, the most usual first.
     labelled_only : bool
         Whether training uses labelled samples alone, since the loss needs every label, or no teacher.
+    progress : float
+        The share of the steps that are done, set before each step of a training.
     prevalent_only : bool
         Whether the student never meets a teacher or a privileged modality; the strongest of these is the baseline.
     """
@@ -136,6 +139,8 @@ class Distiller(nn.Module):
     prevalent_only: ClassVar[bool] = False
     options: Any  # an instance of the method's own Options
     weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
+
+    progress = 1.0
 
     def __init__(self, context: Context, options: Any) -> None:
         super().__init__()
@@ -181,9 +186,10 @@ class Distiller(nn.Module):
 
 def _single(outputs: Outputs) -> Outputs:
     """Return the same with real numbers of at least 32 bits."""
-    tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs) if f.name != "modalities"}
+    tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs) if f.name not in ("modalities", "alone")}
     tensors = {name: x.float() if x.dtype in HALF else x for name, x in tensors.items()}
-    return replace(outputs, **tensors, modalities={name: _single(one) for name, one in outputs.modalities.items()})
+    modalities = {name: _single(one) for name, one in outputs.modalities.items()}
+    return replace(outputs, **tensors, modalities=modalities, alone=outputs.alone and _single(outputs.alone))
 
 
 def check_needs(method: str, needs: set[str], kind: str, classes: int | None) -> None:

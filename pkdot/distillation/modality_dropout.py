@@ -24,7 +24,7 @@ class ModalityDropoutOptions(BaselineOptions):
     )
 
 
-@register("modality_dropout")
+@register("modality_dropout", needs={"privileged"})
 class ModalityDropout(ZeroImputation):
     """Train a multimodal network that loses the privileged modalities of some samples."""
 

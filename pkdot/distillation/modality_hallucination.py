@@ -25,7 +25,7 @@ class HallucinationOptions(Options):
     temperature: float = Field(10.0, gt=0, description="softness of the teacher's predictions")
 
 
-@register("modality_hallucination", needs={"logits", "hallucination"})
+@register("modality_hallucination", needs={"logits", "hallucination", "privileged"})
 class ModalityHallucination(Distiller):
     """Bring hallucinated features to the privileged ones, beside imitation of predictions."""
 

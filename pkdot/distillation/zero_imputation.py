@@ -15,7 +15,7 @@ from pkdot.distillation.student_only import StudentOnly
 from pkdot.networks import ImputingStudent, Outputs, TokenOutputs
 
 
-@register("zero_imputation")
+@register("zero_imputation", needs={"privileged"})
 class ZeroImputation(StudentOnly):
     """Train a multimodal network, which gets zeros for the privileged modalities at test time."""
 

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
-from pkdot.splits import FoldName, Parts, parts_of
-from pkdot.tasks import Task, TaskParams
+from pkdot.splits import Parts, number_of, parts_of
+from pkdot.tasks import Task
+from pkdot.training.arms import ArmParams
+from pkdot.training.controls import SHUFFLES, levels, swapped, within_subject_and_class
 
 
 class Fold:
@@ -36,22 +38,20 @@ class Fold:
         manifest: Path,
         splits: Path,
         embeddings: dict[str, Path],
-        prevalent: list[str],
-        privileged: list[str],
-        number: FoldName,
-        task: TaskParams,
+        arm: ArmParams,
         device: torch.device,
     ) -> None:
+        self.folder = manifest.parent
         self.samples = Samples.load(manifest)
-        self.task = Task(task, self.samples)
-        parts = Parts.read(splits, number, self.samples)
+        self.task = Task(arm.task, self.samples)
+        parts = Parts.read(splits, arm.fold, self.samples)
         self.task.use_labels_of(parts)
         self.device = device
         self.modalities = {
             name: torch.from_numpy(np.load(path, allow_pickle=False)).to(device) for name, path in embeddings.items()
         }
         self.prevalent, self.privileged = (
-            torch.cat([self.modalities[name] for name in names], dim=-1) for names in (prevalent, privileged)
+            torch.cat([self.modalities[name] for name in names], dim=-1) for names in (arm.prevalent, arm.privileged)
         )
         seen = self._complete(self.prevalent)
         full = seen & self._complete(self.privileged)
@@ -60,12 +60,28 @@ class Fold:
         )
         self.test = parts.test[seen[parts.test]]
         self.complete = full
-        for part in parts_of(number):
+        if arm.control in SHUFFLES:
+            self._swap_privileged(arm)
+        for part in parts_of(arm.fold):
             if not len(getattr(self, part)):
                 raise DataError(
-                    f"{splits}: no sample of the {part} part of fold {number} has a label and the modalities that it "
+                    f"{splits}: no sample of the {part} part of fold {arm.fold} has a label and the modalities that it "
                     "needs; see ledger.csv for what was left out."
                 )
+
+    def _swap_privileged(self, arm: ArmParams) -> None:
+        """Let training and validation samples change places with one another in their privileged embeddings."""
+        rng = np.random.default_rng((arm.control_seed, number_of(arm.fold)))
+        source = np.arange(len(self.samples))
+        subjects = self.samples.table["subject_id"].to_numpy()
+        for rows in (np.union1d(self.train, self.unlabelled), self.validation):
+            groups = np.zeros(len(rows), dtype=int)
+            if arm.control == "shuffled":
+                groups = within_subject_and_class(subjects[rows], levels(self.task.targets[rows], self.task.regression))
+            source[rows] = swapped(groups, rows, rng)
+        chosen = self.index(source)
+        self.privileged = self.privileged[chosen]
+        self.modalities |= {name: self.modalities[name][chosen] for name in arm.privileged}
 
     @staticmethod
     def _complete(embeddings: Tensor) -> np.ndarray:

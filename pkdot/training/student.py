@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from pydantic import Field
 
+from pkdot.data import feature_files
 from pkdot.distillation.base import MethodChoice, Start
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
@@ -24,15 +25,15 @@ from pkdot.layout import (
     UPPER_BOUND,
     WEIGHTS,
     choice_name,
+    prevalent_teacher,
     seed_name,
     teacher_of,
     teachers_of,
     trained,
 )
-from pkdot.params import Params
 from pkdot.provenance import job
-from pkdot.splits import FoldName, number_of
-from pkdot.tasks import TaskParams
+from pkdot.splits import number_of
+from pkdot.training.arms import ArmParams
 from pkdot.training.calibration import best_temperature
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -45,28 +46,27 @@ if TYPE_CHECKING:
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
     from pkdot.training.loop import Beside
+    from pkdot.training.own_encoders import OwnEncoders
 
 TAUGHT = (OUTPUTS, WEIGHTS)  # what a student reads of each teacher
+CHUNK = 256  # samples whose arrays are encoded at once
 DIGITS = 9  # of a score: equal means of seeds may differ behind them, and the loss should tell those apart
 
 
-class StudentParams(Params):
+class StudentParams(ArmParams):
     """One method on one fold."""
 
     label: str = Field(description="name of the students' folders: the method, or a variant of it")
     method: MethodChoice = Field(description="what trains the student, and its options")
     candidates: int = Field(ge=1, description="how many option sets every method may choose from")
-    prevalent: list[str] = Field(min_length=1, description="modalities that are there at test time")
-    privileged: list[str] = Field(min_length=1, description="modalities that are there while training only")
     fusion: FusionChoice = Field(description="how the student fuses, as the teacher does")
     dim: int = Field(ge=2, description="width of the fused features")
     tnet: TNetParams = Field(description="the T-Net")
     start: Start = Field("encoder_head", description="where students begin: at the encoders' own heads, or at random")
+    encoder: Literal["frozen", "finetuned"] = Field("frozen", description="whether students train their encoders too")
     ensemble: bool = Field(True, description="students imitate the mean prediction of the teachers of all seeds")
     training: TrainingParams = Field(description="how the students are trained")
     unlabelled_ratio: float = Field(1.0, gt=0, description="unlabelled samples of a step for each labelled one")
-    task: TaskParams = Field(description="what is predicted")
-    fold: FoldName = Field(description="number of the fold, or all")
     seeds: list[int] = Field(min_length=1, description="seeds; one student each")
     compute: ComputeParams = Field(description="where tensors live")
 
@@ -87,20 +87,26 @@ def train_students(
     """
     from pkdot.training.fold import Fold, embedding_paths
     from pkdot.training.loop import prepare
+    from pkdot.training.own_encoders import OwnEncoders
 
     device = prepare(params.compute)
     encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
     inputs = [manifest, splits, *embeddings, *(encoders[name] for name in params.prevalent)]
     inputs += _teacher_files(teachers, params)
+    finetuned = params.encoder == "finetuned"
+    if finetuned:
+        inputs += [encoders[name].with_name(NETWORK) for name in params.prevalent]
+        inputs += [file for name in params.prevalent for file in feature_files(manifest.parent / name)]
     with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
-        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        fold = Fold(manifest, splits, paths, params, device)
         teacher = _teachers(fold, teachers, params)
         head = _encoder_head([encoders[name] for name in params.prevalent])
+        own = OwnEncoders(fold, {name: encoders[name] for name in params.prevalent}) if finetuned else None
         cls, options = params.method.load()
         tried = []
         for candidate in cls.candidates(options, params.candidates):
-            runs = [_Run(fold, teacher[seed], head, params, cls, candidate, seed) for seed in params.seeds]
+            runs = [_Run(fold, teacher[seed], head, own, params, cls, candidate, seed) for seed in params.seeds]
             scores = np.mean([run.train() for run in runs], axis=0)
             tried.append(((round(scores[0], DIGITS), scores[1]), candidate, runs))
         best = max(range(len(tried)), key=lambda i: (tried[i][0][0], -tried[i][0][1]))
@@ -122,7 +128,7 @@ def train_students(
 
 def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
     """Return the files of the teachers that a student reads."""
-    names = teachers_of((*params.prevalent, *params.privileged))
+    names = dict.fromkeys((*teachers_of((*params.prevalent, *params.privileged)), prevalent_teacher(params.prevalent)))
     files = [trained(teachers, seed, name) / file for seed in params.seeds for name in names for file in TAUGHT]
     return files + [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
 
@@ -135,6 +141,7 @@ class _Run:
         fold: Fold,
         teacher: _TeacherOutputs,
         head: nn.Linear,
+        encoders: OwnEncoders | None,
         params: StudentParams,
         cls: type[Distiller],
         candidate: Any,
@@ -143,6 +150,7 @@ class _Run:
         import torch
 
         from pkdot.distillation.base import Context
+        from pkdot.networks import StudentNetwork
         from pkdot.training.loop import seed_of
 
         self.fold, self.teacher, self.params, self.seed = fold, teacher, params, seed
@@ -170,7 +178,12 @@ class _Run:
         self.recovered: dict[str, dict] = {}  # by T-Net, before and after the student's training
         if self.tnet is not None:
             self._begin_tnet(self.tnet)
-        self.both = torch.nn.ModuleList([self.network, self.distiller]).to(fold.device)
+        self.steps = 0
+        trains = any(parameter.requires_grad for parameter in self.network.parameters())
+        self.encoders = encoders if trains else None  # a student that takes no steps keeps the frozen ones
+        own = self.encoders.copy() if self.encoders else {}
+        self.whole = StudentNetwork(own, self.network, params.prevalent)
+        self.both = torch.nn.ModuleList([self.whole, self.distiller]).to(fold.device)
         index = fold.index(fold.train)
         self.distiller.solve(self.network, fold.task.pool(fold.prevalent[index]), fold.target(index))
 
@@ -235,9 +248,14 @@ class _Run:
         return any(parameter.requires_grad for parameter in self.both.parameters())
 
     def _step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        self.distiller.progress = self.steps / self.params.training.steps
+        self.steps += 1
         index = self.fold.index(rows)
         target, numbers = self.fold.target(index), self.fold.numbers(index)
-        outputs = self.network(self.fold.prevalent[index]).with_target(target, numbers)
+        prevalent = self.fold.prevalent[index]
+        if self.encoders:
+            prevalent = self.whole.embed(self.encoders.arrays(rows, generator))
+        outputs = self.network(prevalent).with_target(target, numbers)
         return self.distiller(outputs, self.teacher.outputs(index).with_target(target, numbers))
 
     def _score(self) -> tuple[float, float]:
@@ -246,21 +264,25 @@ class _Run:
         return self.fold.task.score(logits, target), float(self.fold.task.loss(logits, target))
 
     def _predict(self, index: Tensor) -> Outputs:
-        return self.network(self.fold.prevalent[index])
+        """Predict rows, few at a time where their arrays are read for it."""
+        import torch
+
+        if not self.encoders:
+            return self.network(self.fold.prevalent[index])
+        parts = [self.whole.embed(self.encoders.arrays(rows.cpu().numpy())) for rows in index.split(CHUNK)]
+        return self.network(torch.cat(parts))
 
     def write(self, folder: Path, choice: dict) -> None:
         """Write the student, what it predicts of the test part, and how it was chosen."""
         import pandas as pd
         from safetensors.torch import save_file
 
-        from pkdot.networks import StudentNetwork
         from pkdot.training.predictions import prediction_table, write_predictions
 
         folder.mkdir(parents=True)
-        whole = StudentNetwork({}, self.network, self.params.prevalent)
-        weights = {name: value.cpu().contiguous() for name, value in whole.state_dict().items()}
+        weights = {name: value.cpu().contiguous() for name, value in self.whole.state_dict().items()}
         save_file(weights, folder / WEIGHTS)
-        write_json(folder / NETWORK, whole.describe().plain())
+        write_json(folder / NETWORK, self.whole.describe().plain())
         if len(self.fold.test):
             write_predictions(folder / PREDICTIONS, prediction_table(self.fold, self._predict))
             save_file(self._test_features(), folder / FEATURES)
@@ -305,6 +327,9 @@ class _TeacherOutputs:
         self.modalities = {name: self._read(folder / teacher_of(name)) for name in names}
         self.heads = {UPPER_BOUND: _head(folder / UPPER_BOUND)}
         self.heads |= {name: _head(folder / teacher_of(name)) for name in names}
+        self.alone = self._read(folder / prevalent_teacher(params.prevalent))
+        if params.control == "prevalent_teacher":
+            self.joint, self.heads[UPPER_BOUND] = self.alone, _head(folder / prevalent_teacher(params.prevalent))
 
     def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
         from safetensors.torch import load_file
@@ -323,19 +348,23 @@ class _TeacherOutputs:
         joint.privileged = self.fold.task.pool(self.fold.privileged[index])
         joint.prevalent = self.fold.task.pool(self.fold.prevalent[index])
         joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
+        joint.alone = of(*self.alone)
         return joint
 
 
 def _teachers(fold: Fold, folder: Path, params: StudentParams) -> dict[int, _TeacherOutputs]:
-    """Return the teachers of each seed; the predictions of the joint one may be those of all seeds together.
+    """Return the teachers of each seed; predictions may be those of all seeds together.
 
     Features are never averaged: those of two seeds have no axis in common.
     """
     teachers = {seed: _TeacherOutputs(fold, folder / seed_name(seed), params) for seed in params.seeds}
     if params.ensemble:
-        together = fold.task.average([teacher.joint[1] for teacher in teachers.values()])
+        joint, alone = (
+            fold.task.average([getattr(teacher, name)[1] for teacher in teachers.values()])
+            for name in ("joint", "alone")
+        )
         for teacher in teachers.values():
-            teacher.joint = teacher.joint[0], together
+            teacher.joint, teacher.alone = (teacher.joint[0], joint), (teacher.alone[0], alone)
     return teachers
 
 

@@ -24,13 +24,13 @@ from pkdot.layout import (
     TNET,
     UPPER_BOUND,
     WEIGHTS,
+    prevalent_teacher,
     teacher_of,
     trained,
 )
-from pkdot.params import Params
 from pkdot.provenance import job
-from pkdot.splits import FoldName, number_of
-from pkdot.tasks import TaskParams
+from pkdot.splits import number_of
+from pkdot.training.arms import ArmParams
 from pkdot.training.calibration import best_temperature
 from pkdot.training.loop import ComputeParams, TrainingParams
 
@@ -43,24 +43,22 @@ if TYPE_CHECKING:
     from pkdot.training.fold import Fold
 
 
-class TeacherParams(Params):
+class TeacherParams(ArmParams):
     """The teachers and the T-Nets of one fold."""
 
-    prevalent: list[str] = Field(min_length=1, description="modalities that are there at test time")
-    privileged: list[str] = Field(min_length=1, description="modalities that are there while training only")
     fusion: FusionChoice = Field(description="how the teacher fuses")
     dim: int = Field(ge=2, description="width of the fused features")
     training: TrainingParams = Field(description="how the teachers are trained")
     tnet: TNetParams = Field(description="the T-Net")
     tnet_training: TrainingParams = Field(description="how T-Net is trained")
-    task: TaskParams = Field(description="what is predicted")
-    fold: FoldName = Field(description="number of the fold, or all")
     seeds: list[int] = Field(min_length=1, description="seeds; one teacher each")
     compute: ComputeParams = Field(description="where tensors live")
 
 
 def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
     """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs, history and metrics.
+
+    ``prevalent_teacher`` is among them where several modalities are prevalent.
 
     ``teachers.json`` holds all their metrics.
 
@@ -76,7 +74,7 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
     device = prepare(params.compute)
     paths = embedding_paths(embeddings)
     with job(__name__, out, params, inputs=[manifest, splits, *embeddings], record="teachers") as scratch:
-        fold = Fold(manifest, splits, paths, params.prevalent, params.privileged, params.fold, params.task, device)
+        fold = Fold(manifest, splits, paths, params, device)
         metrics: dict[str, dict] = {}
         for seed in params.seeds:
             for name, network in _train(fold, params, seed):
@@ -107,6 +105,9 @@ def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, 
     for name, values in fold.modalities.items():
         width = values.shape[-1]
         networks[teacher_of(name)] = ((values,), partial(PrevalentStudent, width, params.dim, fold.task))
+    if len(params.prevalent) > 1:
+        alone = partial(PrevalentStudent, widths[0], params.dim, fold.task)
+        networks[prevalent_teacher(params.prevalent)] = ((fold.prevalent,), alone)
     for purpose, (name, (tensors, build)) in enumerate(networks.items()):
         print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
         yield name, _train_classifier(fold, params, seed, purpose, tensors, build)

@@ -8,12 +8,12 @@ import torch
 from worlds import KINDS, make_run, make_world, train
 
 from pkdot.distillation.base import NEEDS, check_needs, register
-from pkdot.errors import ConfigError
-from pkdot.networks import Outputs
+from pkdot.errors import ConfigError, DataError
+from pkdot.networks import NONE, Outputs
 
 LINEAR = {"encoder_head", "linear_probe"}  # take no steps; tests/training has them
 METHODS = [name for name in register.names() if name not in LINEAR]
-BASELINES = {"student_only", "tnet_only", "zero_imputation", "modality_dropout"}
+BASELINES = {"student_only", "self_training", "tnet_only", "zero_imputation", "modality_dropout"}
 
 
 def refused(name, kind):
@@ -80,7 +80,9 @@ def test_a_batch_of_two_samples_is_enough(name):
     said = world.teacher
     world.prevalent, world.target, world.rows = world.prevalent[:2], world.target[:2], world.rows[:2]
     cut = {n: Outputs(m.logits[:2], m.features[:2]) for n, m in said.modalities.items()}
-    world.teacher = Outputs(said.logits[:2], said.features[:2], said.privileged[:2], said.prevalent[:2], modalities=cut)
+    world.teacher = Outputs(
+        said.logits[:2], said.features[:2], said.privileged[:2], said.prevalent[:2], modalities=cut, alone=cut["face"]
+    )
     assert np.isfinite(train(*make_run(name, world), world, 3)).all()
 
 
@@ -113,11 +115,11 @@ def test_a_method_says_what_it_is(name):
 def test_a_method_uses_what_it_declares_and_nothing_else(name, need):
     """It works without the teacher's logits, features or single teachers just where it does not ask."""
     world = make_world("four classes")
-    setattr(world.teacher, need, {} if need == "modalities" else None)
+    setattr(world.teacher, need, {} if need == "modalities" else NONE)
     distiller, network = make_run(name, world)
     try:
         usable = bool(torch.isfinite(distiller(world.said(network), world.teacher).detach()))
-    except (AttributeError, KeyError, RuntimeError, TypeError):
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ConfigError, DataError):
         usable = False
     assert usable == (need not in distiller.needs)
 
@@ -150,7 +152,7 @@ def test_what_serves_a_regression_and_what_two_classes():
         "wkd_f",
         "feature_mse",
     }
-    general = {"logit_mse", "generalized_distillation", "modality_hallucination", "pkdot", "mt_pkdot"}
+    general = {"logit_mse", "generalized_distillation", "modality_hallucination", "pkdot", "pkdot_joint", "mt_pkdot"}
     assert by_kind["regression"] == relations | general | BASELINES
     assert set(METHODS) - by_kind["two classes"] == {"dkd", "wkd_l", "c2kd", "logit_standardization"}
     assert by_kind["four classes"] == set(METHODS)

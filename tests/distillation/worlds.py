@@ -82,6 +82,7 @@ def make_world(kind, tokens=TOKENS):
         teacher = joint(prevalent, privileged).with_target(target, rows)
         for name, (x, _) in modalities.items():
             teacher.modalities[name] = singles[name](x)
+        teacher.alone = teacher.modalities["face"]
     return World(context, prevalent, privileged, target, rows, teacher)
 
 

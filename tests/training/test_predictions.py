@@ -10,6 +10,7 @@ import pytest
 import torch
 from synthetic import World
 
+from pkdot.training.arms import ArmParams
 from pkdot.training.fold import Fold, embedding_paths
 from pkdot.training.predictions import prediction_table, write_predictions
 
@@ -17,7 +18,8 @@ from pkdot.training.predictions import prediction_table, write_predictions
 def fold_of(world):
     device = torch.device("cpu")
     embeddings = embedding_paths(world.embeddings)
-    return Fold(world.manifest, world.splits, embeddings, ["face"], ["eda"], 0, world.task, device)
+    arm = ArmParams(prevalent=["face"], privileged=["eda"], task=world.task, fold=0)
+    return Fold(world.manifest, world.splits, embeddings, arm, device)
 
 
 def predict(outputs):

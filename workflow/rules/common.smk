@@ -71,6 +71,32 @@ def by_shard(pattern):
     )
 
 
+def teachers_of_students(wildcards):
+    """Return the last file of the teachers of a student; some control arms have teachers of their own."""
+    e = experiment(wildcards.experiment)
+    return expand(
+        rules.teachers.output.marker, arm=jobs.arm(e, wildcards.method), **wildcards
+    )
+
+
+def features_of_students(wildcards):
+    """Return the arrays that students read who train their encoders; nothing for all others."""
+    e = experiment(wildcards.experiment)
+    fold = int(wildcards.fold) if wildcards.fold.isdigit() else wildcards.fold
+    if jobs.students(e, fold, wildcards.method).encoder == "frozen":
+        return []
+    files = Layout.of(wildcards.experiment)
+    shards = range(e.shards)
+    return [
+        str(path)
+        for name in e.of_role("prevalent")
+        for path in (
+            files.index(name),
+            *(files.shard(name, shard, ".npy") for shard in shards),
+        )
+    ]
+
+
 def whole(*makers):
     """A function of the wildcards: every file that rules make for an experiment and its contest."""
 
@@ -79,6 +105,7 @@ def whole(*makers):
         values = {
             "experiment": wildcards.experiment,
             "contest": "",
+            "arm": "",
             "shard": range(e.shards),
             "modality": e.modalities,
             "fold": range(e.splits.fold_count),

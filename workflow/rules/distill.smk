@@ -9,7 +9,8 @@ rule students:
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
         encoders=by_modality(rules.encoder.output.weights),
-        teachers=rules.teachers.output.marker,
+        teachers=teachers_of_students,
+        features=features_of_students,
     output:
         marker=FILES.choice("{fold}", "{method}"),
     log:

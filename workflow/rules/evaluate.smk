@@ -36,7 +36,7 @@ rule fold:
     input:
         manifest=rules.ingest.output.manifest,
         about=rules.ingest.output.about,
-        teachers=rules.teachers.output.marker,
+        teachers=FILES.teachers_summary("{fold}"),
         students=lambda wildcards: expand(
             rules.students.output.marker,
             method=jobs.contestants(

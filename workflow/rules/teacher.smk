@@ -9,9 +9,9 @@ rule teachers:
         splits=rules.splits.output,
         embeddings=by_modality(rules.encoder.output.embeddings),
     output:
-        marker=FILES.teachers_summary("{fold}"),
+        marker=FILES.teachers_summary("{fold}", "{arm}"),
     log:
-        f"{LOGS}/teachers/{{fold}}.log",
+        f"{LOGS}/{{arm}}teachers/{{fold}}.log",
     conda:
         "../../environment.yml"
     threads: compute_threads
@@ -19,7 +19,7 @@ rule teachers:
         mem_mb=2000,
         runtime=120,
     params:
-        cfg=job_params("teachers", "fold"),
+        cfg=job_params("teachers", "fold", "arm"),
     shell:
         "pkdot teachers --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
         " --out $(dirname {output.marker}) --params {params.cfg:q} 2> {log}"

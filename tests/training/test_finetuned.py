@@ -1,0 +1,106 @@
+"""Students that train their encoder: they begin at the fold's, read raw arrays, and say what they have become."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from synthetic import arrays_config, make_arrays, write_config
+
+from pkdot import jobs
+from pkdot.answer import Answer
+from pkdot.assembly import build_network
+from pkdot.data import Features, Samples
+from pkdot.datasets.ingest import ingest
+from pkdot.descriptions import NetworkDescription
+from pkdot.experiment import load
+from pkdot.features.extract import extract_features, index_features
+from pkdot.splits import make_splits
+from pkdot.training.encoder import train_encoder
+from pkdot.training.loop import TrainingParams
+from pkdot.training.student import train_students
+from pkdot.training.teacher import train_teachers
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A tiny experiment up to its teachers on fold 0."""
+    folder = tmp_path_factory.mktemp("finetuned")
+    make_arrays(folder / "own", subjects=6, seconds=3)
+    values = {**arrays_config(str(folder / "own")), "shards": 1}
+    values["students"] = {**values["students"], "methods": ["encoder_head", "student_only", "kd"], "candidates": 1}
+    e = load(write_config(folder / "config" / "tiny.yaml", values))
+    out = folder / "out"
+    ingest(out, jobs.ingest(e))
+    manifest, splits = out / "manifest.parquet", out / "splits.json"
+    make_splits(manifest, out, e.splits)
+    embeddings = []
+    for name in e.modalities:
+        extract_features(out / f"{name}.shard_0.parquet", out / name, jobs.features(e, name, 0))
+        index_features([out / name / "shard_0.parquet"], out / name, jobs.index(e, name))
+        train_encoder(manifest, splits, out / name, out / "encoders" / name, jobs.encoder(e, name, 0))
+        embeddings.append(out / "encoders" / name / "embeddings.npy")
+    train_teachers(manifest, splits, embeddings, out / "teachers", jobs.teachers(e, 0))
+    return e, out, embeddings
+
+
+def students(prepared, method, name="students", **changes):
+    e, out, embeddings = prepared
+    params = jobs.students(e, 0, method).model_copy(update={"encoder": "finetuned", **changes})
+    train_students(out / "manifest.parquet", out / "splits.json", embeddings, out / "teachers", out / name, params)
+    return out / name / "seed_0" / method
+
+
+def encoder_of(folder):
+    state = load_file(folder / "weights.safetensors")
+    return {k.removeprefix("encoders.motion."): v for k, v in state.items() if k.startswith("encoders.motion.")}
+
+
+def test_its_encoder_is_trained_and_its_normalisation_stays(prepared):
+    _, out, _ = prepared
+    frozen = load_file(out / "encoders/motion/weights.safetensors")
+    training = TrainingParams(steps=60, evaluate_every=20, batch_size=8, learning_rate=0.01)  # until it is better
+    own = encoder_of(students(prepared, "kd", start="random", training=training))
+    assert own.keys() == {name for name in frozen if not name.startswith("head.")}
+    changed = {name for name, value in own.items() if not torch.equal(value, frozen[name])}
+    assert any(name.startswith("encoder.") for name in changed)
+    assert not any(name.startswith("standard.") for name in changed)
+
+
+def test_it_begins_where_the_frozen_encoder_is(prepared):
+    _, out, _ = prepared
+    folder = students(prepared, "student_only", "begins")
+    history = pd.read_csv(folder / "history.csv")
+    metrics = json.loads((out / "encoders/motion/metrics.json").read_text())
+    assert history["score"][0] == pytest.approx(metrics["validation"]["score"])
+    assert history["score"].max() >= history["score"][0]
+
+
+def test_its_description_and_weights_give_its_predictions_from_raw_arrays(prepared):
+    e, out, _ = prepared
+    folder = students(prepared, "kd", "described")
+    samples = Samples.load(out / "manifest.parquet")
+    answer = Answer(kind="classification", targets=["class"], classes=["a", "b"])
+    network = build_network(NetworkDescription(**json.loads((folder / "network.json").read_text())), answer).eval()
+    network.load_state_dict(load_file(folder / "weights.safetensors"))
+    table = pd.read_parquet(folder / "predictions.parquet")
+    rows = samples.table.set_index("sample_id").index.get_indexer(table["sample_id"])
+    arrays = {"motion": torch.from_numpy(Features(out / "motion", samples)[rows])}
+    with torch.no_grad():
+        scores = network(arrays).logits.softmax(dim=1).numpy()
+    np.testing.assert_allclose(scores, table[["score_0", "score_1"]], atol=1e-5)
+    assert e.students.encoder == "frozen"
+
+
+def test_equal_seeds_give_equal_bytes(prepared):
+    first, second = (students(prepared, "kd", name) for name in ("first", "second"))
+    for name in ("weights.safetensors", "predictions.parquet", "history.csv", "metrics.json"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_a_student_that_takes_no_steps_keeps_the_frozen_encoder(prepared):
+    assert not encoder_of(students(prepared, "encoder_head"))
