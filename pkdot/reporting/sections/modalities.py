@@ -43,7 +43,11 @@ def _modality(results: Results, name: str, shown: list[tuple[str, np.ndarray]]) 
     if len(arrays.shape) == 4:
         return entry | _sheet(results, arrays, rows)
     firsts = [(title, arrays[candidates[:1]][0]) for title, candidates in rows[:COLUMNS]]
-    if len(arrays.shape) == 2:
+    if arrays.shape == (1,):
+        return entry
+    if len(arrays.shape) == 1:
+        firsts = [(title, array[None]) for title, array in firsts]
+    if len(arrays.shape) <= 2:
         return entry | {"signals": _signals(firsts, f"{name} of one sample of each class")}
     return entry | {"spectrograms": [_spectrogram(title, array) for title, array in firsts]}
 

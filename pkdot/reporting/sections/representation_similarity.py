@@ -101,11 +101,17 @@ def _order(results: Results, fold: int, seed: int) -> tuple[np.ndarray, list[tup
     if classes:
         target = table[name].map({each: number for number, each in enumerate(classes)}).to_numpy()
     else:
-        target = np.array([np.nanmean(np.concatenate([np.ravel(part) for part in cell])) for cell in table[name]])
+        target = np.array([_mean_value(cell) for cell in table[name]])
     order = np.lexsort((rows, table["subject_id"].to_numpy().astype(str), target))
     order = order[:: max(1, -(-len(order) // SHOWN))]
     counts = [(each, int((target[order] == number).sum())) for number, each in enumerate(classes or [])]
     return rows[order], counts
+
+
+def _mean_value(cell: float | np.ndarray) -> float:
+    """Return the target of a sample, or the mean of those of its frames."""
+    values = [np.ravel(part) for part in cell] if isinstance(cell, np.ndarray | list) else [np.ravel(cell)]
+    return float(np.nanmean(np.concatenate(values)))
 
 
 REPRESENTATION_SIMILARITY = Section(
