@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -96,6 +96,7 @@ class Feature(ABC):
     Options: ClassVar[type[Params]]
     name: ClassVar[str]
     slack: ClassVar[float] = 1e-6
+    _last: Any = None  # the recording that was read last, where a feature keeps it
 
     def __init__(self, options: Params) -> None:
         self.options = options
@@ -143,6 +144,10 @@ class Feature(ABC):
             It cannot be read.
         """
         raise DataError(f"{source.path}: the feature '{self.name}' does not tell how long a recording is")
+
+    def forget(self) -> None:
+        """Let go of the recording that was read last; it is kept open in case that a next span is of it."""
+        self._last = None
 
     @property
     def span(self) -> float | None:

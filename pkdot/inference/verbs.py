@@ -1,4 +1,4 @@
-"""The verbs of a student in use: ``pkdot predict`` and ``pkdot export``."""
+"""The verbs of a student in use: ``pkdot predict``, ``pkdot export`` and ``pkdot serve``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pkdot.errors import ConfigError
+from pkdot.inference.limits import Limits
 from pkdot.params import sentences
 
 
@@ -80,3 +81,25 @@ def export(options: argparse.Namespace) -> None:
 
     done = write(options.bundle, options.clips, options.out, options.int8)
     print(f"{done.path}: outputs differ by {done.difference:.2g} at most on {done.samples} samples")
+
+
+def serve_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what ``pkdot serve`` takes."""
+    parser.add_argument("bundle", type=Path, help="folder of a bundle, such as results/biovid/student")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets others in")
+    parser.add_argument("--port", type=int, default=8000, help="0 is one that is free")
+    parser.add_argument("--every", type=float, metavar="SECONDS", help="start a window so often; half a window by default")
+    for name, field in Limits.model_fields.items():
+        shown = f"{field.description} ({field.default:g})"
+        parser.add_argument(f"--{name}", type=type(field.default), default=field.default, help=shown)
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve a bundle until the process is ended."""
+    from pkdot.inference.serve import serve as run
+
+    try:
+        limits = Limits(**{name: getattr(options, name) for name in Limits.model_fields})
+    except ValidationError as error:
+        raise ConfigError(sentences("serve", error, Limits)) from error
+    run(options.bundle, options.host, options.port, limits, options.every)

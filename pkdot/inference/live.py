@@ -1,0 +1,142 @@
+"""What a student says of a recording, window by window while it is computed: for a page or a program that waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pkdot.errors import DataError
+from pkdot.inference.sources import Wanted
+from pkdot.inference.windows import Window, Windows
+
+if TYPE_CHECKING:
+    from pkdot.inference.student import Student
+
+
+class Live:
+    """A student that tells as it goes.
+
+    Parameters
+    ----------
+    student : Student
+    every : float, optional
+        Seconds from the start of a window to that of the next; half a window by default.
+    length : float, optional
+        Seconds that a recording may last.
+    pixels : int, optional
+        Pixels that a picture may have.
+    """
+
+    def __init__(
+        self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
+    ) -> None:
+        described = student.description.modalities
+        seconds = max((one.seconds for one in described.values() if one.seconds is not None), default=None)
+        self.student, self.length, self.pixels = student, length, pixels
+        self.windows = Windows(student.features, seconds)
+        if self.windows.span is not None:
+            self.windows.every = every or self.windows.span / 2
+        self.wanted = Wanted(described)
+
+    def predict(self, path: Path) -> Iterator[dict[str, Any]]:
+        """Yield an event for each window of a recording: where it lies, where the face is, and what is predicted.
+
+        Raises
+        ------
+        DataError
+            The recording cannot be read, or breaks a limit; or no window of it can be used.
+        """
+        try:
+            self._check(path)
+            answered, reason = False, ""
+            for window in self.windows.of(self.wanted.recording(path)):
+                if window.start is None:
+                    raise DataError(window.note)
+                answered, reason = answered or bool(window.arrays), reason or window.note
+                yield self._event(window, path)
+            if not answered:
+                raise DataError(reason or f"{path}: no part of it can be used")
+        finally:
+            for feature in self.student.features.values():
+                feature.forget()
+
+    def _check(self, path: Path) -> None:
+        """Refuse what breaks a limit, before much of it is read."""
+        if self.pixels is not None and self.windows.face:
+            _check_picture(path, self.pixels)
+        recording = self.wanted.recording(path)
+        if self.length is None or recording.problem:
+            return
+        for name, feature in self.student.features.items():
+            seconds = feature.seconds(recording.source(name, None, None))
+            if seconds > self.length:
+                raise DataError(f"{path}: it lasts {seconds:.1f} s, and {self.length:.4g} s are allowed")
+
+    def _event(self, window: Window, path: Path) -> dict[str, Any]:
+        """Return what is known of one window, as JSON can hold it."""
+        seen = ~np.isnan(window.boxes).any(axis=1)
+        event = {
+            "event": "window",
+            "start": window.start,
+            "stop": window.stop,
+            "share": window.share,
+            "face": window.face,
+            "note": window.note.replace(str(path), "the file"),
+            "boxes": np.column_stack([window.times, window.boxes])[seen].round(2).tolist() if len(seen) else [],
+        }
+        if not window.arrays:
+            return event
+        outputs = self.student.predict_arrays({name: array[None] for name, array in window.arrays.items()})
+        rows = self.student.table(outputs).to_dict("records")
+        return event | {"answer": _answer(rows, self.student.classes, self.student.targets)}
+
+
+def _answer(rows: list[dict], classes: list[str] | None, targets: list[str]) -> dict[str, Any]:
+    """Return a prediction with what is shown of it."""
+    if classes is None:
+        return {"values": {name: [float(row[name]) for row in rows] for name in targets}}
+    (row,) = rows
+    return {
+        "prediction": row["prediction"],
+        "confidence": float(row["confidence"]),
+        "probabilities": {name: float(row[f"p_{name}"]) for name in classes},
+    }
+
+
+def _check_picture(path: Path, pixels: int) -> None:
+    """Refuse pictures that would take too much memory, before one is decoded."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            for stream in container.streams.video:
+                if stream.width * stream.height > pixels:
+                    raise DataError(
+                        f"{path}: a picture has {stream.width} x {stream.height} pixels, and {pixels:,} are allowed"
+                    )
+    except av.error.FFmpegError:
+        return  # what reads it will say what is wrong with it
+
+
+def live_student(bundle: Path, threads: int, **options: Any) -> Live:
+    """Load a student for one of several processes of a server.
+
+    Parameters
+    ----------
+    bundle : Path
+        Its folder, or its exported file.
+    threads : int
+        CPU threads of the networks, where torch runs them.
+    **options
+        Those of ``Live``.
+    """
+    from pkdot.inference.loading import load_student
+
+    if bundle.suffix != ".onnx":
+        import torch
+
+        torch.set_num_threads(threads)
+    return Live(load_student(bundle), **options)

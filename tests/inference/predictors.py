@@ -1,0 +1,34 @@
+"""Predictors for a pool of processes, some of which do what hostile files make of them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from pkdot.errors import DataError
+
+
+class Reader:
+    """Does what the content of a file says."""
+
+    def predict(self, path):
+        for word in path.read_text(encoding="utf-8").split():
+            if word == "die":
+                os._exit(1)
+            if word == "sleep":
+                time.sleep(600)
+            if word == "fill":
+                raise MemoryError
+            if word == "fail":
+                raise RuntimeError("a mistake in the code")
+            if word == "refuse":
+                raise DataError(f"{path}: is no good")
+            yield {"event": "window", "word": word, "suffix": path.suffix, "process": os.getpid()}
+
+
+def make():
+    return Reader()
+
+
+def broken():
+    raise DataError("there is no bundle")
