@@ -77,7 +77,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     inference.predict_arguments(predict)
     export = verb(inference.export, "write a student as one file that predicts without torch, and compare the two")
     inference.export_arguments(export)
-    serve = verb(inference.serve, "predict what is sent by HTTP, with a page to try it; on this machine alone by default")
+    serve = verb(inference.serve, "predict what is sent by HTTP, with a page to try it")
     inference.serve_arguments(serve)
     reference = verb(_reference, "print the reference of all options, in Markdown")
     reference.add_argument("--out", type=Path, help="write it to this file, such as docs/configuration.md")

@@ -10,6 +10,8 @@ from pathlib import Path
 from pkdot.errors import ConfigError
 from pkdot.inference.bundle import folder_of, read_bundle
 from pkdot.inference.limits import Limits
+from pkdot.inference.loading import load_student
+from pkdot.inference.sources import Wanted
 
 
 def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | None = None) -> None:
@@ -18,7 +20,7 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
     Parameters
     ----------
     bundle : Path
-        Its folder.
+        Its folder, or its exported file.
     host, port : str and int
         Where to listen; port 0 is one that is free. The address is printed once.
     limits : Limits
@@ -38,13 +40,15 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
         from pkdot.inference.workers import pool_of
     except ImportError as error:
         raise ConfigError(f"it needs {error.name}, which is not installed: pip install 'pkdot[serve]'") from error
-    folder, described = folder_of(bundle), read_bundle(bundle)
-    if len(described.modalities) > 1 and any(one.feature.name == "window" for one in described.modalities.values()):
+    exported = bundle.suffix == ".onnx"
+    described = load_student(bundle).description if exported else read_bundle(bundle)
+    if not Wanted(described.modalities).suffixes:
         takes = " and ".join(described.modalities)
         raise ConfigError(f"the student takes {takes}, which no single file holds; use pkdot predict with a table")
+    folder = bundle.parent if exported else folder_of(bundle)
     listener = _listener(host, port)
     own, number = listener.getsockname()[:2]
-    pool = pool_of(folder, limits.parallel, limits.seconds, every=every, length=limits.length, pixels=limits.pixels)
+    pool = pool_of(bundle, limits.parallel, limits.seconds, every=every, length=limits.length, pixels=limits.pixels)
     app = make_app(folder, described, pool, limits, sorted({host, own, "localhost", "127.0.0.1", "[::1]"}))
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=5, server_header=False, lifespan="on")
     server = uvicorn.Server(config)

@@ -86,9 +86,11 @@ def export(options: argparse.Namespace) -> None:
 def serve_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what ``pkdot serve`` takes."""
     parser.add_argument("bundle", type=Path, help="folder of a bundle, such as results/biovid/student")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0 lets others in")
+    parser.add_argument("--host", default="127.0.0.1", help="this machine alone by default; 0.0.0.0 lets others in")
     parser.add_argument("--port", type=int, default=8000, help="0 is one that is free")
-    parser.add_argument("--every", type=float, metavar="SECONDS", help="start a window so often; half a window by default")
+    parser.add_argument(
+        "--every", type=float, metavar="SECONDS", help="start a window so often; half a window by default"
+    )
     for name, field in Limits.model_fields.items():
         shown = f"{field.description} ({field.default:g})"
         parser.add_argument(f"--{name}", type=type(field.default), default=field.default, help=shown)
