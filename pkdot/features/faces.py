@@ -115,12 +115,12 @@ class Faces(Feature):
         self, sources: Iterable[Source], video: Frames | None
     ) -> Iterator[tuple[Source, list[np.ndarray | None], np.ndarray, bool]]:
         """Yield each span with its frames, their times, and whether they are ready crops."""
-        asked, answered = tee(sources)
-        first = next(asked, None)
+        wanted, answered = tee(sources)
+        first = next(wanted, None)
         if first is None:
             return
         frames_of = video or self._open(first)
-        spans = (self._times(source, frames_of) for source in chain([first], asked))
+        spans = (self._times(source, frames_of) for source in chain([first], wanted))
         for source, frames in zip(answered, frames_of.along(spans), strict=False):
             yield source, frames, self._times(source, frames_of), isinstance(frames_of, Crops)
 

@@ -69,12 +69,12 @@ class ExportedStudent(Student):
             session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has no class of its own for what it cannot read
             raise DataError(f"{path}: is not a network that onnxruntime can run. Export it again.") from error
-        said = session.get_modelmeta().custom_metadata_map.get(KEY)
-        if said is None:
+        written = session.get_modelmeta().custom_metadata_map.get(KEY)
+        if written is None:
             raise DataError(
                 f"{path}: does not say of itself what it predicts, so it is no student; `pkdot export` writes one"
             )
-        return cls(parse(said, Path(path)), session)
+        return cls(parse(written, Path(path)), session)
 
     @cached_property
     def _inputs(self) -> list[str]:

@@ -132,7 +132,7 @@ def assemble(
     folders = [trained(students, seed, student.label) for seed in student.seeds]
     network = ensemble_of(encoders, folders, task.answer, temperature or made["temperature"] or 1.0)
     shared, whole = network.describe()
-    shapes = {name: said.shape for name, said in {**shared, **whole.encoders}.items()}
+    shapes = {name: description.shape for name, description in {**shared, **whole.encoders}.items()}
     subjects = samples.table["subject_id"]
     described = BundleDescription(
         schema_version=SCHEMA,

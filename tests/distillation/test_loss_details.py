@@ -127,9 +127,9 @@ def test_without_drops_the_target():
 
 def test_vid_is_the_density_of_a_gaussian_with_that_covariance():
     mean, variance = torch.zeros(1, 2), tensor([4.0, 0.25])
-    said = float(vid_loss(mean, variance, tensor([[1.0, 0.5]])))
+    outputs = float(vid_loss(mean, variance, tensor([[1.0, 0.5]])))
     density = multivariate_normal.logpdf([1.0, 0.5], cov=np.diag([4.0, 0.25]))
-    assert said == pytest.approx(-(density + math.log(2 * math.pi)) / 2)
+    assert outputs == pytest.approx(-(density + math.log(2 * math.pi)) / 2)
 
 
 def test_permutation_effect_is_the_mean_over_all_permutations():
@@ -149,8 +149,8 @@ def test_permutation_effect_is_the_mean_over_all_permutations():
             moved[:, i] = np.roll(moved[:, i], step)
             rolled.append(mean_square(moved))
         expected.append(np.mean(rolled) - mean_square(T))
-    said = permutation_effect(*(torch.from_numpy(x) for x in (T, weight, difference)))
-    assert_close(said, torch.from_numpy(np.array(expected)))
+    outputs = permutation_effect(*(torch.from_numpy(x) for x in (T, weight, difference)))
+    assert_close(outputs, torch.from_numpy(np.array(expected)))
 
 
 def test_routing_takes_the_likeliest_teacher_and_asks_for_an_even_use():

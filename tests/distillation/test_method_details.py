@@ -19,10 +19,10 @@ from pkdot.networks import Outputs
 def test_pkdot_starts_from_the_released_setting():
     world = make_world("four classes")
     distiller, network = make_run("pkdot", world)
-    said = world.said(network)
-    expected = transport_loss(said.features, world.teacher.features, anchors=30, blur=0.1, p=2)
+    outputs = world.outputs(network)
+    expected = transport_loss(outputs.features, world.teacher.features, anchors=30, blur=0.1, p=2)
     assert distiller.options.weight == 0.6
-    assert_close(distiller.distill(said, world.teacher), expected)
+    assert_close(distiller.distill(outputs, world.teacher), expected)
 
 
 def test_pkdot_passes_every_option_on():
@@ -30,9 +30,9 @@ def test_pkdot_passes_every_option_on():
     options = {"anchors": 5, "blur": 0.3, "p": 1.5, "similarity": "rbf", "anchor_rule": "shared"}
     more = {"alignment": "permutation_invariant", "transport": "entropic"}
     distiller, network = make_run("pkdot", world, **options, **more)
-    said = world.said(network)
-    expected = transport_loss(said.features, world.teacher.features, **options, **more)
-    assert_close(distiller.distill(said, world.teacher), expected)
+    outputs = world.outputs(network)
+    expected = transport_loss(outputs.features, world.teacher.features, **options, **more)
+    assert_close(distiller.distill(outputs, world.teacher), expected)
     kept = register.load("pkdot").candidates(distiller.options.model_copy(update={"weight": None}), 6)
     assert {(c.anchors, c.blur, c.p, c.transport) for c in kept} == {(5, 0.3, 1.5, "entropic")}
 
@@ -40,12 +40,12 @@ def test_pkdot_passes_every_option_on():
 def test_mt_pkdot_learns_from_the_teacher_with_the_lowest_task_loss():
     world = make_world("four classes")
     distiller, network = make_run("mt_pkdot", world, weight=1.0, centroid=0.0)
-    said = world.said(network)
+    outputs = world.outputs(network)
     right = 9 * torch.nn.functional.one_hot(world.target, 4).float()
     seen = []
     distiller.distill = lambda student, teacher: seen.append(teacher.features) or student.features.sum() * 0
     world.teacher.logits = right
-    distiller.loss(said, world.teacher)
+    distiller.loss(outputs, world.teacher)
     assert_close(seen[-1], world.teacher.features)
     world.teacher.logits = -right
     with torch.no_grad():
@@ -54,7 +54,7 @@ def test_mt_pkdot_learns_from_the_teacher_with_the_lowest_task_loss():
         distiller.adapters["emg"].weight.copy_(torch.eye(DIM))
         distiller.adapters["emg"].bias.zero_()
     world.teacher.modalities["emg"].features = torch.nn.functional.pad(right, (0, DIM - 4))
-    distiller.loss(said, world.teacher)
+    distiller.loss(outputs, world.teacher)
     assert_close(seen[-1], world.teacher.modalities["emg"].features)
     assert not seen[-1].requires_grad  # the student does not train the adapters
 
@@ -62,9 +62,9 @@ def test_mt_pkdot_learns_from_the_teacher_with_the_lowest_task_loss():
 def test_crd_draws_negatives_of_other_classes_from_rows_that_it_has_seen():
     world = make_world("four classes")
     distiller, network = make_run("crd", world)
-    said, teacher = world.said(network), world.teacher
+    outputs, teacher = world.outputs(network), world.teacher
     torch.manual_seed(5)
-    value = distiller.distill(said, teacher)
+    value = distiller.distill(outputs, teacher)
     unseen = sorted(set(range(BATCH + SPARE)) - set(world.rows.tolist()))
     assert len(unseen) == SPARE
     assert distiller.kind[unseen].tolist() == [-1] * SPARE
@@ -74,7 +74,7 @@ def test_crd_draws_negatives_of_other_classes_from_rows_that_it_has_seen():
     drawn = world.rows.sort().values[torch.randint(BATCH, (1024,))]
     s, t = (
         nn.functional.normalize(e(x), dim=1)
-        for e, x in zip(distiller.embed, (said.features, teacher.features), strict=True)
+        for e, x in zip(distiller.embed, (outputs.features, teacher.features), strict=True)
     )
     place = {int(row): i for i, row in enumerate(world.rows)}
     negatives = torch.tensor([place[int(row)] for row in drawn])
@@ -92,24 +92,24 @@ def test_crd_draws_negatives_of_other_classes_from_rows_that_it_has_seen():
 def test_wkd_l_adds_the_part_of_the_target_without_a_weight():
     world = make_world("four classes")
     distiller, network = make_run("wkd_l", world, weight=0.0)
-    said = world.said(network)
-    log_s = said.logits.log_softmax(dim=1)[torch.arange(BATCH), world.target]
+    outputs = world.outputs(network)
+    log_s = outputs.logits.log_softmax(dim=1)[torch.arange(BATCH), world.target]
     p_t = world.teacher.logits.softmax(dim=1)[torch.arange(BATCH), world.target]
-    assert_close(distiller(said, world.teacher), -log_s.mean() - (p_t * log_s).mean())
+    assert_close(distiller(outputs, world.teacher), -log_s.mean() - (p_t * log_s).mean())
 
 
 @pytest.mark.parametrize("kind", ["four classes", "regression"])
 def test_generalized_distillation_goes_from_the_labels_to_the_teacher(kind):
     world = make_world(kind)
-    said = world.said(make_run("logit_mse", world)[1])
+    outputs = world.outputs(make_run("logit_mse", world)[1])
     labels, _ = make_run("generalized_distillation", world, weight=0.0)
-    assert_close(labels(said, world.teacher), world.context.task.loss(said.logits, said.target))
+    assert_close(labels(outputs, world.teacher), world.context.task.loss(outputs.logits, outputs.target))
     teacher, _ = make_run("generalized_distillation", world, weight=1.0, temperature=1.0)
     if kind == "regression":
-        expected = (said.logits - world.teacher.logits).square().mean()
+        expected = (outputs.logits - world.teacher.logits).square().mean()
     else:
-        expected = -(world.teacher.logits.softmax(dim=1) * said.logits.log_softmax(dim=1)).sum(dim=1).mean()
-    assert_close(teacher(said, world.teacher), expected)
+        expected = -(world.teacher.logits.softmax(dim=1) * outputs.logits.log_softmax(dim=1)).sum(dim=1).mean()
+    assert_close(teacher(outputs, world.teacher), expected)
 
 
 def test_modality_hallucination_draws_the_t_net_to_the_truth():
@@ -117,7 +117,7 @@ def test_modality_hallucination_draws_the_t_net_to_the_truth():
     distiller, network = make_run("modality_hallucination", world, weight=1000.0)
 
     def distance():
-        return (world.said(network).privileged - world.teacher.privileged).detach().square().mean()
+        return (world.outputs(network).privileged - world.teacher.privileged).detach().square().mean()
 
     before = distance()
     train(distiller, network, world, 40)
@@ -130,13 +130,13 @@ def test_imputation_trains_with_the_truth_and_tests_with_zeros(kind, tokens):
     distiller, network = make_run("zero_imputation", world)
     network.eval()
     zeros = torch.zeros_like(world.privileged)
-    said = world.said(network)
-    assert_close(said.logits, network.teacher(world.prevalent, zeros).logits)
+    outputs = world.outputs(network)
+    assert_close(outputs.logits, network.teacher(world.prevalent, zeros).logits)
     true = network.teacher(world.prevalent, world.privileged).logits
-    assert_close(distiller(said, world.teacher), world.context.task.loss(true, world.target))
+    assert_close(distiller(outputs, world.teacher), world.context.task.loss(true, world.target))
     distiller, network = make_run("modality_dropout", world, dropped=1.0)
-    said = world.said(network.eval())
-    assert_close(distiller(said, world.teacher), world.context.task.loss(said.logits, world.target))
+    outputs = world.outputs(network.eval())
+    assert_close(distiller(outputs, world.teacher), world.context.task.loss(outputs.logits, world.target))
 
 
 def test_learnable_parts_start_as_published():
@@ -144,10 +144,10 @@ def test_learnable_parts_start_as_published():
     vid = make_run("vid", world)[0]
     assert_close(nn.functional.softplus(vid.spread) + 1e-5, torch.full((DIM,), 5.0))
     srd, network = make_run("srd", world)
-    said = world.said(network)
-    s, t = (x.detach().numpy() for x in (srd.projector(said.features), world.teacher.features))
+    outputs = world.outputs(network)
+    s, t = (x.detach().numpy() for x in (srd.projector(outputs.features), world.teacher.features))
     s, t = ((x - x.mean(axis=0)) / np.sqrt(x.var(axis=0) + 1e-4) for x in (s, t))
-    assert float(srd.distill(said, world.teacher).detach()) == pytest.approx(
+    assert float(srd.distill(outputs, world.teacher).detach()) == pytest.approx(
         np.log((np.abs(s - t) ** 4).sum()), rel=1e-4
     )
 

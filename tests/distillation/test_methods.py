@@ -58,7 +58,7 @@ def test_the_teacher_changes_what_the_student_learns(name):
     gradients = []
     for weight in (0.0, 1.0):
         distiller, network = make_run(name, world, weight=weight)
-        distiller(world.said(network), world.teacher).backward()
+        distiller(world.outputs(network), world.teacher).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
     assert not torch.allclose(gradients[0], gradients[1], rtol=1e-3, atol=0)
 
@@ -69,7 +69,7 @@ def test_mixed_precision_is_finite(name):
     distiller, network = make_run(name, world)
     for _ in range(2):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = distiller(world.said(network), world.teacher)
+            loss = distiller(world.outputs(network), world.teacher)
         loss.backward()
     assert torch.isfinite(loss)
 
@@ -77,11 +77,16 @@ def test_mixed_precision_is_finite(name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_batch_of_two_samples_is_enough(name):
     world = make_world("four classes")
-    said = world.teacher
+    outputs = world.teacher
     world.prevalent, world.target, world.rows = world.prevalent[:2], world.target[:2], world.rows[:2]
-    cut = {n: Outputs(m.logits[:2], m.features[:2]) for n, m in said.modalities.items()}
+    cut = {n: Outputs(m.logits[:2], m.features[:2]) for n, m in outputs.modalities.items()}
     world.teacher = Outputs(
-        said.logits[:2], said.features[:2], said.privileged[:2], said.prevalent[:2], modalities=cut, alone=cut["face"]
+        outputs.logits[:2],
+        outputs.features[:2],
+        outputs.privileged[:2],
+        outputs.prevalent[:2],
+        modalities=cut,
+        alone=cut["face"],
     )
     assert np.isfinite(train(*make_run(name, world), world, 3)).all()
 
@@ -118,7 +123,7 @@ def test_a_method_uses_what_it_declares_and_nothing_else(name, need):
     setattr(world.teacher, need, {} if need == "modalities" else NONE)
     distiller, network = make_run(name, world)
     try:
-        usable = bool(torch.isfinite(distiller(world.said(network), world.teacher).detach()))
+        usable = bool(torch.isfinite(distiller(world.outputs(network), world.teacher).detach()))
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ConfigError, DataError):
         usable = False
     assert usable == (need not in distiller.needs)

@@ -46,7 +46,7 @@ class World:
     rows: torch.Tensor
     teacher: Outputs
 
-    def said(self, network):
+    def outputs(self, network):
         return network(self.prevalent).with_target(self.target, self.rows)
 
 
@@ -103,7 +103,7 @@ def train(distiller, network, world, steps):
     torch.manual_seed(3)
     for _ in range(steps):
         optimiser.zero_grad()
-        loss = distiller(world.said(network), world.teacher)
+        loss = distiller(world.outputs(network), world.teacher)
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), 5.0)
         optimiser.step()

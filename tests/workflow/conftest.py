@@ -72,9 +72,9 @@ def environment(**more: str) -> dict[str, str]:
 def call(folder: Path, *words: str, check: bool = True, **more: str) -> str:
     """Run a command in a folder and return all that it says."""
     done = subprocess.run(words, cwd=folder, env=environment(**more), capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0 or not check, said[-4000:]
-    return said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0 or not check, output[-4000:]
+    return output
 
 
 def snakemake(folder: Path, *words: str, **how) -> str:

@@ -65,16 +65,16 @@ def test_everything_is_there_up_to_the_report(finished):
 
 
 def test_every_valid_frame_of_the_test_part_is_predicted_once(finished):
-    said = pd.read_parquet(finished / "results" / "affwild2" / "predictions.parquet")
-    said = said[said["method"] == "pkdot"]
+    output = pd.read_parquet(finished / "results" / "affwild2" / "predictions.parquet")
+    output = output[output["method"] == "pkdot"]
     manifest = pd.read_parquet(finished / "data" / "processed" / "affwild2" / "manifest.parquet")
-    predicted = manifest[manifest["sample_id"].isin(said["sample_id"])]
+    predicted = manifest[manifest["sample_id"].isin(output["sample_id"])]
     assert set(predicted["official"]) == {"validation"}
     summary = json.loads((finished / "results" / "affwild2" / "summary.json").read_text())
     assert summary["grouped"] == (predicted["group_id"].nunique() < predicted["subject_id"].nunique())
     for target in ("valence", "arousal"):
         values = np.concatenate([np.stack(cell).ravel() for cell in predicted[target]])
-        own = said[said["output"] == target]
+        own = output[output["output"] == target]
         assert len(own) == np.isfinite(values).sum()
         assert not own.duplicated(["sample_id", "frame"]).any()
 

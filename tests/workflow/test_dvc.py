@@ -58,11 +58,11 @@ def test_a_second_repro_and_a_workflow_after_it_do_nothing(finished):
 def test_a_changed_option_runs_what_it_must_and_can_be_compared(finished):
     students = {**tiny_config()["students"], "methods": ["student_only", "kd", "linear_probe"]}
     reconfigure(finished, evaluation={"bootstrap": 200}, students=students)
-    said = call(finished, "dvc", "params", "diff", "--json")
-    changed = json.loads(said)["config/tiny.yaml"]["evaluation.bootstrap"]
+    output = call(finished, "dvc", "params", "diff", "--json")
+    changed = json.loads(output)["config/tiny.yaml"]["evaluation.bootstrap"]
     assert (changed["old"], changed["new"]) == (100, 200)
-    said = call(finished, "dvc", "repro")
-    assert jobs_of(said) == ["fold", "fold", "mirror", "report", "students", "students", "summary"]
+    output = call(finished, "dvc", "repro")
+    assert jobs_of(output) == ["fold", "fold", "mirror", "report", "students", "students", "summary"]
     assert UP_TO_DATE in call(finished, "dvc", "repro")
     shown = json.loads(call(finished, "dvc", "metrics", "show", "--json"))
     means = json.loads((finished / "results/tiny/means.json").read_text())
@@ -94,11 +94,11 @@ def test_a_fresh_clone_pulls_data_and_checkpoints_and_has_nothing_to_do(finished
 def test_what_was_pulled_is_made_again_where_it_does_not_belong(finished, tmp_path, tool):
     clone = pulled(finished, tmp_path)
     reconfigure(clone, evaluation={"bootstrap": 200})
-    said = snakemake(clone, TARGET, "--dry-run")
-    assert "results/tiny/means.json: it came from elsewhere and does not belong to the configuration" in said
+    output = snakemake(clone, TARGET, "--dry-run")
+    assert "results/tiny/means.json: it came from elsewhere and does not belong to the configuration" in output
     assert metrics(clone) == metrics(finished), "a dry run removes nothing"
-    said = call(clone, "dvc", "repro") if tool == "dvc" else snakemake(clone)
-    assert jobs_of(said) == ["mirror", "report", "summary"]
+    output = call(clone, "dvc", "repro") if tool == "dvc" else snakemake(clone)
+    assert jobs_of(output) == ["mirror", "report", "summary"]
     record = json.loads((clone / "results/tiny/summary.run.json").read_text())
     assert record["params"]["evaluation"]["bootstrap"] == 200
     assert NOTHING in snakemake(clone)

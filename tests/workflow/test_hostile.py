@@ -80,20 +80,20 @@ def test_a_modality_of_such_a_name_is_refused(attacked, name):
     values["modalities"][name] = values["modalities"].pop("motion")
     other = config.with_name("other.yaml")
     other.write_text(yaml.safe_dump(values))
-    said = snakemake(attacked, "results/other/report.html", check=False)
+    output = snakemake(attacked, "results/other/report.html", check=False)
     other.unlink()
-    assert "config/other.yaml" in said
-    assert "Traceback (most recent call last)" not in said
+    assert "config/other.yaml" in output
+    assert "Traceback (most recent call last)" not in output
     assert list(attacked.parent.rglob("pwned")) == []
 
 
 def test_a_configuration_executes_nothing(attacked):
     other = attacked / "config/other.yaml"
     other.write_text("dataset: !!python/object/apply:os.system ['touch pwned']\n")
-    said = snakemake(attacked, "results/other/report.html", check=False)
+    output = snakemake(attacked, "results/other/report.html", check=False)
     other.unlink()
-    assert "config/other.yaml" in said
-    assert "Traceback (most recent call last)" not in said
+    assert "config/other.yaml" in output
+    assert "Traceback (most recent call last)" not in output
     assert list(attacked.parent.rglob("pwned")) == []
 
 
@@ -112,9 +112,9 @@ def test_an_array_that_is_a_pickle_is_refused(attacked, name):
     path = attacked / "results/tiny" / name
     kept, times = path.read_bytes(), path.stat()
     path.write_bytes(pickle.dumps(Evil()))
-    said = snakemake(attacked, "results/tiny/report.html", "--forcerun", "students", check=False)
+    output = snakemake(attacked, "results/tiny/report.html", "--forcerun", "students", check=False)
     path.write_bytes(kept)
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert "Traceback (most recent call last)" not in said
-    assert "damaged or replaced" in said
+    assert "Traceback (most recent call last)" not in output
+    assert "damaged or replaced" in output
     assert list(attacked.parent.rglob("pwned")) == []

@@ -39,9 +39,9 @@ def test_the_same_results_through_slurm(slurm, finished, reproduced):
     shutil.rmtree(finished / "results")
     shutil.rmtree(finished / "data/processed")
     parts = ("--group-components", "students=2", "scores=10")  # a group asks for the processors of all its jobs
-    said = call(finished, "snakemake", TARGET, "--workflow-profile", "slurm", *parts)
+    output = call(finished, "snakemake", TARGET, "--workflow-profile", "slurm", *parts)
     assert metrics(finished) == metrics(reproduced)
-    submitted = said.count("submitted with SLURM jobid")
+    submitted = output.count("submitted with SLURM jobid")
     assert 0 < submitted < 17, "the short jobs share Slurm jobs, or are local"
     log = (slurm / "slurmctld.log").read_text()
     assert log.count("_slurm_rpc_submit_batch_job") == submitted

@@ -60,7 +60,7 @@ class Run:
             time.sleep(0.02)
         return False
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text()
 
     def kill(self) -> None:
@@ -138,12 +138,12 @@ def test_killed_at_twenty_random_moments(reproduced, tmp_path):
     for number in range(KILLS):
         run = Run(folder)
         if number % 4:  # else also while it starts
-            run.wait_for(lambda run=run: "Select jobs to execute" in run.said())
+            run.wait_for(lambda run=run: "Select jobs to execute" in run.output())
         end = time.monotonic() + draw.uniform(0, 4)
         if run.wait_for(lambda end=end: time.monotonic() > end):
             run.kill()
         else:
-            assert run.process.returncode == 0, run.said()
+            assert run.process.returncode == 0, run.output()
             completed += 1
             assert metrics(folder) == metrics(reproduced)
             for name in ("results", "data/processed"):
@@ -158,12 +158,12 @@ def test_two_at_once_in_a_folder(finished):
     first = Run(finished)
     assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
     with held(jobs_at_work(first)):
-        said = snakemake(finished, check=False)
-    assert f"snakemake (process {first.process.pid} on " in said
-    assert "Wait until it has ended, or end it." in said
-    assert "Traceback" not in said
-    assert "--unlock" not in said
-    assert first.process.wait() == 0, first.said()
+        output = snakemake(finished, check=False)
+    assert f"snakemake (process {first.process.pid} on " in output
+    assert "Wait until it has ended, or end it." in output
+    assert "Traceback" not in output
+    assert "--unlock" not in output
+    assert first.process.wait() == 0, first.output()
     assert "Nothing to be done" in snakemake(finished)
 
 
@@ -187,10 +187,10 @@ def test_a_worker_that_the_system_kills(finished, reproduced):
     assert run.wait_for(lambda: jobs_at_work(run))
     jobs_at_work(run)[0].kill()  # as the kernel does when memory runs out
     assert run.process.wait() != 0
-    assert "Error in rule students" in run.said()
+    assert "Error in rule students" in run.output()
     assert not (finished / TARGET).exists()
-    said = snakemake(finished)
-    assert "students" in jobs_of(said)
+    output = snakemake(finished)
+    assert "students" in jobs_of(output)
     check_whole(finished, reproduced)
 
 
@@ -215,9 +215,9 @@ def mounted(tmp_path):
 def test_a_full_disk(finished, reproduced, mounted):
     shutil.rmtree(finished / "results")
     mounted(finished / "results", "-t", "tmpfs", "-o", "size=64k", "tmpfs")
-    said = snakemake(finished, check=False)
-    assert "no space is left on the disk" in said
-    assert "Traceback" not in said
+    output = snakemake(finished, check=False)
+    assert "no space is left on the disk" in output
+    assert "Traceback" not in output
     assert not (finished / "results/tiny/metrics.csv").exists()
     mounted(finished / "results", "-o", "remount,size=64m")
     snakemake(finished)

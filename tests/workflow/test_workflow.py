@@ -34,12 +34,12 @@ def planned(folder: Path, **changes) -> dict[str, int]:
     before = path.read_text()
     write_config(path, {**tiny_config(), **changes})
     try:
-        told = run(folder, TARGET, "--dry-run", "--quiet", "host")
+        output = run(folder, TARGET, "--dry-run", "--quiet", "host")
     finally:
         path.write_text(before)
-    if "Nothing to be done" in told:
+    if "Nothing to be done" in output:
         return {}
-    rows = re.findall(r"^(\w+) +(\d+)$", told, re.MULTILINE)
+    rows = re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)
     return {rule: int(count) for rule, count in rows if rule != "total"}
 
 
@@ -175,8 +175,8 @@ def wait_for(path: Path, process: subprocess.Popen) -> None:
 
 def test_a_plain_run_takes_the_profile_of_this_machine(ran):
     """Without it runs are not resumed, and the logs of failed jobs not shown."""
-    told = run(ran, TARGET, "--dry-run")
-    assert re.search(r"Using workflow specific profile \S*profiles/default", told)
+    output = run(ran, TARGET, "--dry-run")
+    assert re.search(r"Using workflow specific profile \S*profiles/default", output)
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_damage_that_only_the_report_sees_is_mended_as_told(finished, name, jobs
     path.write_bytes(whole + b" ")
     os.utime(path, ns=(stamp, stamp))
     (finished / TARGET).unlink()
-    told = run(finished, check=False)
-    assert set(re.findall(r"Delete (\S+) and run again", told)) == {name}
+    output = run(finished, check=False)
+    assert set(re.findall(r"Delete (\S+) and run again", output)) == {name}
     path.unlink()
-    told = jobs_of(run(finished))
-    assert {rule: told.count(rule) for rule in jobs} == jobs
+    output = jobs_of(run(finished))
+    assert {rule: output.count(rule) for rule in jobs} == jobs
     assert path.read_bytes() == whole
     assert set(states(finished)) >= set(before) - {Path("results/tiny/tracking.json")}
     assert planned(finished) == {}
@@ -209,18 +209,18 @@ def test_a_file_that_is_gone_is_missed_whether_or_not_a_job_asks_for_it(finished
     path = finished / "results/tiny/students/fold_0/seed_0/kd/predictions.parquet"
     whole = path.read_bytes()
     path.unlink()
-    told = run(finished, TARGET, "-n")
-    assert "students/fold_0/kd.json: this file, or another of the job that made it, is gone" in told
+    output = run(finished, TARGET, "-n")
+    assert "students/fold_0/kd.json: this file, or another of the job that made it, is gone" in output
     assert jobs_of(run(finished)) == ["fold", "report", "students", "summary"]
     assert path.read_bytes() == whole
 
 
 def test_a_mistake_in_the_configuration_is_a_sentence(ran):
     path = write_config(ran / "config" / "wrong.yaml", {**tiny_config(), "splits": {"fold": 3}})
-    told = run(ran, "results/wrong/report.html", "--dry-run", check=False)
+    output = run(ran, "results/wrong/report.html", "--dry-run", check=False)
     path.unlink()
-    assert "config/wrong.yaml: there is no option 'splits.fold'. Did you mean 'folds'?" in told
-    assert "Traceback (most recent call last)" not in told
+    assert "config/wrong.yaml: there is no option 'splits.fold'. Did you mean 'folds'?" in output
+    assert "Traceback (most recent call last)" not in output
 
 
 def test_a_file_in_the_place_of_a_folder_is_a_sentence(ran):
@@ -233,9 +233,9 @@ def test_a_file_in_the_place_of_a_folder_is_a_sentence(ran):
 
 
 def test_a_fold_that_is_not_is_refused(ran):
-    told = run(ran, "results/tiny/folds/fold_7.json", "--dry-run", check=False)
-    assert "config/tiny.yaml: there is no fold 7; there are 2" in told
-    assert "Traceback (most recent call last)" not in told
+    output = run(ran, "results/tiny/folds/fold_7.json", "--dry-run", check=False)
+    assert "config/tiny.yaml: there is no fold 7; there are 2" in output
+    assert "Traceback (most recent call last)" not in output
 
 
 def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finished):
@@ -248,11 +248,11 @@ def test_a_job_that_failed_stays_due_and_a_damaged_input_is_mended_as_told(finis
     for path in damaged:
         content = path.read_bytes()
         path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    told = run(finished, check=False)
-    assert "it was damaged or replaced" in told.splitlines()[-1], "the reason stands last"
-    assert re.match(r"logs/tiny/\S+\.log: pkdot \w+: ", told.splitlines()[-1])
-    assert "--params '{" not in told
-    named = set(re.findall(r"Delete (\S+) and run again", told))
+    output = run(finished, check=False)
+    assert "it was damaged or replaced" in output.splitlines()[-1], "the reason stands last"
+    assert re.match(r"logs/tiny/\S+\.log: pkdot \w+: ", output.splitlines()[-1])
+    assert "--params '{" not in output
+    named = set(re.findall(r"Delete (\S+) and run again", output))
     assert len(named) == 2
     assert planned(finished)["students"] == 2
     for name in named:
@@ -271,11 +271,11 @@ def test_a_model_from_elsewhere_enters_without_a_training(finished):
     table[["fold", "sample_id", "a", "b"]].to_csv(finished / "their results.csv", index=False)
     changed = {**tiny_config(), "evaluation": {"bootstrap": 100, "foreign": {"theirs": "their result.csv"}}}
     config = write_config(finished / "config/tiny.yaml", changed)
-    said = run(finished, check=False)
-    assert "config/tiny.yaml: evaluation.foreign.theirs: their result.csv: no such file." in said
+    output = run(finished, check=False)
+    assert "config/tiny.yaml: evaluation.foreign.theirs: their result.csv: no such file." in output
     config.write_text(config.read_text().replace("their result.csv", "their results.csv"))
-    said = run(finished)
-    assert jobs_of(said) == ["fold", "fold", "foreign", "report", "summary"]
+    output = run(finished)
+    assert jobs_of(output) == ["fold", "fold", "foreign", "report", "summary"]
     rows = json.loads((finished / "results/tiny/summary.json").read_text())["rows"]
     mean = {row["method"]: row["mean"] for row in rows if row["metric"] == "accuracy"}
     assert mean["theirs"] == mean["kd"]

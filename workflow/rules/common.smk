@@ -146,7 +146,7 @@ def marker_of_root(wildcards):
 
 @cache
 def marks(name):
-    """Return what ingestion is told and the folder of the marks of the raw files, brought up to date once a run."""
+    """Return the parameters of ingestion and the folder of the marks of the raw files, brought up to date once a run."""
     try:
         params = jobs.ingest(experiment(name))
         job = jobs.job_params("ingest", params)
