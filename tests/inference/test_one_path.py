@@ -42,8 +42,10 @@ ENCODERS = {
     "pulse": {"name": "mlp", "hidden": 8},
 }
 PRIVILEGED = "pulse"
+SPAN = ("start", "stop", "rate")
 SHORT = TrainingParams(**TRAINING)
 CPU = ComputeParams(device="cpu")
+TOKENS, VALUES = 2, ("valence", "arousal")
 FOLD = {"train": ["s0", "s1", "s2"], "validation": ["s3"], "test": ["s4", "s5"]}
 
 
@@ -87,23 +89,30 @@ def sources_of(folder, number):
 class Kinds:
     """A fold with a modality of every kind: features and encoders, made once."""
 
-    def __init__(self, folder):
-        self.folder = folder
+    def __init__(self, folder, names=tuple(FEATURES), task=None):
+        self.folder, self.task = folder, task or TaskParams()
         (folder / "raw").mkdir()
         rows = []
         for number in range(12):
             label = number % 2
             write_sample(folder / "raw", number, label)
             subject = f"s{number // 2}"
-            columns = {"sample_id": f"c{number:02d}", "subject_id": subject, "group_id": subject, "speed": "ab"[label]}
-            rows.append({**columns, **sources_of(folder / "raw", number)})
-        self.manifest = write_manifest(folder, pd.DataFrame(rows), {"speed": ["a", "b"]})
+            columns = {"sample_id": f"c{number:02d}", "subject_id": subject, "group_id": subject}
+            rows.append({**columns, **self._targets(number), **sources_of(folder / "raw", number)})
+        targets = {"speed": ["a", "b"]} if self.task.kind == "classification" else dict.fromkeys(VALUES)
+        self.manifest = write_manifest(folder, pd.DataFrame(rows), targets)
         self.samples = Samples.load(self.manifest)
         self.splits = folder / "splits.json"
         labels = [{"hidden": [], "wrong": {}}]
         described = {"scheme": "given", "seed": 0, "unit": "subject", "folds": [FOLD], "labels": labels}
         self.splits.write_text(json.dumps(described))
-        self.encoders = {name: self._encoder(name) for name in FEATURES}
+        self.encoders = {name: self._encoder(name) for name in names}
+
+    def _targets(self, number):
+        if self.task.kind == "classification":
+            return {"speed": "ab"[number % 2]}
+        rng = np.random.default_rng(number)
+        return {name: list(rng.uniform(-1, 1, (TOKENS, 3)).astype(np.float32)) for name in VALUES}
 
     def _encoder(self, name):
         table = samples_of_shard(self.samples.table, name)
@@ -118,8 +127,8 @@ class Kinds:
             encoder=ENCODERS[name],
             training=SHORT,
             dim=6,
-            tokens=2,
-            task=TaskParams(),
+            tokens=TOKENS,
+            task=self.task,
             fold=0,
             seed=0,
             compute=CPU,
@@ -136,7 +145,7 @@ class Kinds:
             "dim": 8,
             "training": SHORT,
             "tnet": {"hidden": [6]},
-            "task": TaskParams(),
+            "task": self.task,
             "fold": 0,
             "seeds": [0],
             "compute": CPU,
@@ -194,9 +203,6 @@ def test_raw_test_samples_are_predicted_as_in_the_fold(kinds, prevalent, method)
         assert student.table(predicted[None])["prediction"].item() == row["prediction"]
 
 
-SPAN = ("start", "stop", "rate")
-
-
 def test_a_sample_is_as_long_as_those_of_the_data(kinds):
     student, expected = kinds.student_of_fold(["motion"], "student_only")
     described = student.description.modalities["motion"]
@@ -206,3 +212,17 @@ def test_a_sample_is_as_long_as_those_of_the_data(kinds):
     table = student.predict(path, every=0.5)  # the samples of the data begin at half a second
     assert table["start"].tolist() == [0, 0.5, 1]
     np.testing.assert_allclose(table["p_a"].iloc[1], expected["score_0"].iloc[0], atol=1e-5)
+
+
+def test_values_of_frames_are_predicted_as_in_the_fold(tmp_path):
+    kinds = Kinds(tmp_path, ("motion", PRIVILEGED), TaskParams(kind="regression", loss="ccc"))
+    student, expected = kinds.student_of_fold(["motion"], "feature_mse")
+    table = kinds.samples.table.set_index("sample_id")
+    for sample, rows in expected.groupby("sample_id", observed=True):
+        source = Source(sample, Path(table.loc[sample, "motion_path"]), 0.5, 2.5, RATE)
+        predicted = student.predict(source)
+        found = predicted.melt("frame", VALUES, "output").merge(rows, on=["frame", "output"])
+        assert len(found) == len(rows) == student.frames * len(VALUES)
+        np.testing.assert_allclose(found["value"], found["prediction"], atol=1e-5)
+        np.testing.assert_allclose(predicted["start"], 0.5 + np.arange(student.frames) * 2 / student.frames)
+    assert all(-1 <= low < high <= 1 for low, high in student.description.ranges.values())
