@@ -136,7 +136,7 @@ class Kinds:
         train_encoder(self.manifest, self.splits, self.folder / name, out, params)
         return out
 
-    def student_of_fold(self, prevalent, method):
+    def student_of_fold(self, prevalent, method, **changes):
         """The student of a fold, as a bundle would hold it, and what the fold says that it predicts."""
         shared = {
             "prevalent": prevalent,
@@ -154,7 +154,7 @@ class Kinds:
         embeddings = [self.encoders[name] / "embeddings.npy" for name in (*prevalent, PRIVILEGED)]
         params = TeacherParams(**shared, tnet_training=SHORT)
         train_teachers(self.manifest, self.splits, embeddings, out / "teachers", params)
-        student = StudentParams(**shared, label=method, method=method, candidates=1)
+        student = StudentParams(**shared, label=method, method=method, candidates=1, **changes)
         train_students(self.manifest, self.splits, embeddings, out / "teachers", out / "students", student)
         refit = RefitParams(
             experiment="kinds",
@@ -185,7 +185,18 @@ CASES = [
 
 @pytest.mark.parametrize(("prevalent", "method"), CASES, ids=[f"{'+'.join(names)} {method}" for names, method in CASES])
 def test_raw_test_samples_are_predicted_as_in_the_fold(kinds, prevalent, method):
-    student, expected = kinds.student_of_fold(prevalent, method)
+    compare(kinds, prevalent, *kinds.student_of_fold(prevalent, method))
+
+
+def test_a_student_that_has_trained_its_encoder_brings_it_along(kinds):
+    student, expected = kinds.student_of_fold(["motion"], "pkdot", encoder="finetuned")
+    assert list(student.description.network.encoders) == ["motion"]
+    assert student.description.encoders == {}
+    compare(kinds, ["motion"], student, expected)
+
+
+def compare(kinds, prevalent, student, expected):
+    """Predict the raw files of the test samples, and hold that against what the fold says."""
     table = kinds.samples.table.set_index("sample_id")
     for _, row in expected.iterrows():
         sample = table.loc[row["sample_id"]]
