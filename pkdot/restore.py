@@ -118,19 +118,12 @@ def _outputs(name: str, record: dict) -> list[Path]:
 
 
 def _record(name: str) -> dict:
-    nothing: dict[str, Any] = {
-        "marker": name,
-        "params": None,
-        "code": None,
-        "started": None,
-        "below": [],
-        "inputs": {},
-        "outputs": {},
-    }
+    missing: dict[str, Any] = {"marker": name, "started": None, "below": [], "inputs": {}, "outputs": {}}
     try:
-        return {**nothing, **read_json(Path(name))}
+        record = read_json(Path(name))
     except DataError:
-        return nothing
+        return missing
+    return {**missing, **record} if isinstance(record, dict) else missing
 
 
 def _touch(record: Path, stamp: int) -> None:

@@ -122,8 +122,10 @@ def test_a_file_that_no_rule_makes_is_left_alone(folder):
     assert restore.due(LEDGER, lambda file: None) == {}
 
 
-def test_a_record_that_is_no_json_costs_no_other_file(folder):
-    Path("results/e/encoders/run.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[]", "{}"])
+def test_a_record_that_is_none_costs_no_other_file(folder, text):
+    Path("results/e/encoders/run.json").write_text(text)
+    restore.adopt(LEDGER, LOCK)
     assert SPLITS not in due()
 
 
