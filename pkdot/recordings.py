@@ -20,6 +20,9 @@ from pkdot.files import open_array
 
 TABLES = (".csv", ".tsv", ".txt", ".parquet")
 SUFFIXES = (".npy", ".npz", *TABLES)
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
+SOUNDS = (".wav", ".mp3", ".flac", ".m4a", ".ogg")
+MEDIA = (*VIDEOS, *SOUNDS)  # files that say their own rate
 KEPT = 8  # files that are not memory-mapped and stay in memory, as many windows are cut from each
 
 
@@ -50,6 +53,28 @@ def open_recording(path: Path, part: str | None = None) -> np.ndarray:
     if part is not None:
         raise DataError(f"{path}[{part}]: a .npy file has no parts; write its name alone")
     return open_array(path)
+
+
+def media_seconds(path: Path) -> float:
+    """Return how long a video or a sound lasts, by its own header.
+
+    Raises
+    ------
+    DataError
+        The file is missing or damaged, or does not say it.
+    """
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            duration = container.duration
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"{path}: is not a whole video or sound") from error
+    if not duration:
+        raise DataError(f"{path}: does not say how long it lasts; write it anew, as with ffmpeg -c copy")
+    return duration / 1e6  # libav counts microseconds
 
 
 def open_labels(path: Path, part: str | None = None) -> np.ndarray:

@@ -153,8 +153,6 @@ class Arrays(Dataset):
         table, options = read_listing(self.root), self.options
         needed = ["recording_id", *([] if options.subjects == "own" else ["subject_id"])]
         needed += self._target_columns(table.columns).values()
-        own_rates = all(f"{stream}_rate" in table for stream in options.streams)
-        needed += [] if options.sample != "window" or own_rates else ["rate"]
         return recordings_of(self.root, table, [*needed, *options.streams])
 
     def _target_columns(self, columns: Container[str]) -> dict[str, str]:
@@ -173,7 +171,7 @@ class Arrays(Dataset):
             recording.name("subject_id")
         named = [file for stream in options.streams if (file := recording.file(stream)) is not None]
         owners.check(recording, named)
-        streams = {stream: recording.stream(stream, options.sample == "window") for stream in options.streams}
+        streams = {stream: recording.stream(stream, options.sample) for stream in options.streams}
         there = [stream for stream in streams.values() if stream is not None]
         if not there:
             raise DataError(f"{recording.where}: the recording has none of the streams {', '.join(options.streams)}")
@@ -212,7 +210,7 @@ class Arrays(Dataset):
             counts = " and ".join(map(str, lengths))
             raise DataError(f"{recording.where}: the streams have {counts} rows, but a row is a sample of all streams")
         else:
-            yield from (Cut(row, float(row), row + 1.0) for row in range(lengths[0]))
+            yield from (Cut(row, float(row), row + 1.0) for row in range(int(lengths[0])))
 
     def _windows(self, recording: Recording, streams: list[Stream], ledger: Ledger) -> Iterator[Cut]:
         """Yield the windows of the time that all streams share."""
@@ -293,7 +291,7 @@ class Arrays(Dataset):
                 f"{name}_path": str(stream.path) if stream else None,
                 f"{name}_start": None if whole else cut.start - known.offset,
                 f"{name}_stop": None if whole else cut.stop - known.offset,
-                f"{name}_rate": None if whole else known.rate,
+                f"{name}_rate": known.rate if known.told and not whole else None,
                 f"{name}_part": known.part,
             }
         return row

@@ -11,9 +11,10 @@ import pandas as pd
 from pkdot.datasets.copies import copies
 from pkdot.errors import DataError
 from pkdot.ledger import Ledger
-from pkdot.recordings import open_recording, parts_of, split_cell
+from pkdot.recordings import MEDIA, media_seconds, open_recording, parts_of, split_cell
 
 LISTING = "recordings.csv"
+FRAMES = 25.0  # a second of a video or a sound, only for its length: it says its rate itself
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,18 @@ class Stream:
         In Hz; 1 where there is no time.
     offset : float
         When it begins on the clock that the streams share, in seconds.
-    length : int
+    length : float
         Its number of samples in time, or of rows.
+    told : bool
+        Whether the rate must be told, as its file does not say it.
     """
 
     path: Path
     part: str | None
     rate: float
     offset: float
-    length: int
+    length: float
+    told: bool = True
 
     @property
     def seconds(self) -> float:
@@ -140,21 +144,25 @@ class Recording:
             raise DataError(f"{self.where}: the path '{name}' leads out of {self.root}")
         return path, part
 
-    def stream(self, column: str, timed: bool) -> Stream | None:
+    def stream(self, column: str, sample: str) -> Stream | None:
         """Return a stream; None where the recording lacks it.
 
         Parameters
         ----------
         column : str
             Its name.
-        timed : bool
-            Whether its samples have a rate.
+        sample : str
+            What a sample is: a window, which takes a rate; a row; or the whole recording.
         """
-        rate = self.rate(column) if timed and self.cell(column) else 1.0
-        file = self.file(column)
+        file, timed = self.file(column), sample == "window"
         if file is None:
             return None
         offset = self.number(f"{column}_offset", 0.0) if timed else 0.0
+        if file[0].suffix.lower() in MEDIA:
+            if sample == "row" or file[1] is not None:
+                raise DataError(f"{self.where}: {file[0].name} has no rows and no parts; it serves windows and wholes")
+            return Stream(*file, FRAMES, offset, FRAMES * media_seconds(file[0]), told=False)
+        rate = self.rate(column) if timed else 1.0
         return Stream(*file, rate, offset, len(open_recording(*file)))
 
 

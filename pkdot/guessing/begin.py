@@ -125,7 +125,11 @@ def _seconds(guess: Guess) -> float:
 def _modality(stream: StreamGuess, prevalent: bool, guess: Guess, seconds: float) -> str:
     """Return the section of a modality."""
     steps = 300
-    if len(stream.shape) > 1:
+    if stream.medium == "video":
+        feature, encoder = "{name: faces, frames: 16, window: null}", "small_r3d"
+    elif stream.medium == "sound":
+        feature, encoder = "{name: audio, steps: 64}", "cnn2d"
+    elif len(stream.shape) > 1:
         white = f", white: {stream.white:g}" if stream.white else ""
         frames = 1 if guess.sample == "row" or stream.shortest < LENGTH[0] // 4 else 8
         size = max(16, min(64, *stream.shape[:2]))
@@ -133,7 +137,7 @@ def _modality(stream: StreamGuess, prevalent: bool, guess: Guess, seconds: float
     elif guess.sample == "row":
         feature, encoder = f"{{name: vector, size: {stream.shape[0]}}}", "mlp"
     else:
-        count = round(seconds * stream.rate) if stream.rate and guess.sample == "window" else stream.shortest
+        count = round(seconds * stream.rate) if stream.rate and guess.sample == "window" else int(stream.shortest)
         length = min(max(count, LENGTH[0]), LENGTH[1])
         feature, encoder = f"{{name: window, channels: {stream.shape[0]}, length: {length}}}", "cnn1d"
     role = "prevalent" if prevalent else "privileged"

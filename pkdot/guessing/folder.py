@@ -12,12 +12,13 @@ import pandas as pd
 
 from pkdot.datasets.listing import LISTING
 from pkdot.errors import DataError
-from pkdot.guessing.guess import FEWEST, MOST, SUBJECT, TARGET_COLUMN, Guess, rate_of, safe, stream_of
+from pkdot.guessing.guess import FEWEST, MOST, SUBJECT, TARGET_COLUMN, Guess, moments, rate_of, safe, stream_of
 from pkdot.guessing.tables import Columns, of_table, of_tables
-from pkdot.recordings import SUFFIXES, TABLES, array_names, open_labels, open_recording, read_table
+from pkdot.recordings import MEDIA, SUFFIXES, TABLES, array_names, open_labels, open_recording, read_table
 
 MOST_FILES = 100_000
 STREAMS = 12  # at most
+FILES = (*SUFFIXES, *MEDIA)
 FILLED = 0.6  # share of recordings that must have a stream, on the average
 KNOWN = re.compile(
     r"(eda|gsr|ecg|ekg|emg|eeg|eog|ppg|bvp|acc|accel\w*|gyro\w*|mag\w*|imu|resp\w*|rsp|temp\w*|hr|pupil|gaze|face|"
@@ -38,10 +39,10 @@ def look(folder: Path, rate: float | None = None) -> Guess:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder. Name the folder that holds your files.")
-    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.suffix.lower() in FILES and path.is_file()]
     files = [path for path in files if path.name != LISTING and not path.name.startswith(".")]
     if not files or len(files) > MOST_FILES:
-        kinds = ", ".join(SUFFIXES)
+        kinds = ", ".join(FILES)
         raise DataError(f"{folder}: has {len(files) or 'no'} files of the kinds {kinds}; it takes 1 to {MOST_FILES:,}.")
     about = [path for path in files if len(files) > FEWEST and path.suffix in TABLES and ABOUT.search(path.stem)]
     rest = [path for path in files if path not in about]
@@ -157,6 +158,8 @@ def _differ(values: list[str], files: list[Path]) -> float:
             shapes[value].add(open_recording(path).shape[1:])
         elif path.suffix.lower() in TABLES and not shapes[value]:
             shapes[value].add(tuple(read_table(path).columns))
+        elif path.suffix.lower() in MEDIA:
+            shapes[value].add(path.suffix.lower())
     single = all(len(own) == 1 for own in shapes.values())
     return float(single and len({shape for own in shapes.values() for shape in own}) > 1)
 
@@ -234,13 +237,13 @@ def _of_files(root: Path, files: list[Path], values: list[str], ids: list[str]) 
     """Guess streams that are a file each."""
     guess = Guess([], [])
     rows: dict[str, dict] = {}
-    lengths: dict[str, list[int]] = defaultdict(list)
+    lengths: dict[str, list[float]] = defaultdict(list)
     first: dict[str, Path] = {}
     for path, value, name in zip(files, values, ids, strict=True):
         stream = safe(value)
         rows.setdefault(name, {"recording_id": name, "rate": ""})[stream] = path.relative_to(root).as_posix()
         first.setdefault(stream, path)
-        lengths[stream].append(len(open_recording(path, _numbers_of(path))))
+        lengths[stream].append(moments(path, _numbers_of(path)))
     for stream, path in first.items():
         part, rate = _numbers_of(path), None
         if path.suffix.lower() in TABLES:

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from pkdot.recordings import open_recording
+from pkdot.datasets.listing import FRAMES
+from pkdot.recordings import MEDIA, VIDEOS, media_seconds, open_recording
 
 SUBJECT = re.compile(r"(s|su|sub|subj|subject|p|pp|pid|part|participant|patient|vp|id|user|u|person)[-_ ]?\d+", re.I)
 SUBJECT_COLUMN = re.compile(r"(subject|participant|patient|person|user|subj|pid|vp)([_ ]?(id|nr|no|code|name))?", re.I)
@@ -32,8 +33,9 @@ class StreamGuess:
     name: str
     shape: tuple[int, ...]
     rate: float | None = None
-    shortest: int = 0  # its fewest moments in a recording
+    shortest: float = 0  # its fewest moments in a recording
     white: float | None = None  # of pictures: the value that is white, where it is not 255
+    medium: Literal["array", "video", "sound"] = "array"
 
 
 @dataclass
@@ -74,11 +76,23 @@ def is_numeric(values: Iterable[str]) -> bool:
 
 
 def stream_of(name: str, path: Path, part: str | None, rate: float | None) -> StreamGuess:
-    """Look at one array of a stream."""
+    """Look at one file of a stream."""
+    if path.suffix.lower() in MEDIA:
+        return StreamGuess(name, (), FRAMES, moments(path, part), medium="video" if is_video(path) else "sound")
     array = open_recording(path, part)
     shape = array.shape[1:] or (1,)
     white = None if array.dtype == np.uint8 or len(shape) < 2 else float(np.nanmax(array[:100])) or 1.0
     return StreamGuess(name, shape, rate, len(array), white)
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is a video, by its name."""
+    return path.suffix.lower() in VIDEOS
+
+
+def moments(path: Path, part: str | None) -> float:
+    """Return how many samples in time a file has, or rows."""
+    return FRAMES * media_seconds(path) if path.suffix.lower() in MEDIA else len(open_recording(path, part))
 
 
 def rate_of(table: pd.DataFrame, column: str) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import wave
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from pkdot.datasets.arrays import ArraysOptions
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams, ingest
 from pkdot.errors import DataError
+from pkdot.features.audio import Audio, AudioOptions
 from pkdot.features.base import Source
 from pkdot.features.window import Window, WindowOptions
 from pkdot.ledger import Ledger
@@ -200,3 +203,28 @@ def test_recordings_may_share_a_file_by_its_parts(root):
     two(root, ["calm", "tense"], a=["all.npz[r0]", "all.npz[r0]"])
     _, ledger, _ = read(root, classes=["calm", "tense"])
     assert "the file 'all.npz' is that of the recording 'r0' already" in ledger[0].problem
+
+
+def write_sound(path, seconds, rate=8000):
+    samples = (3000 * np.sin(np.arange(round(rate * seconds)) / 5)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+
+
+def test_videos_and_sounds_say_their_own_rate(root):
+    """Beside arrays of another clock; the feature of the sound reads the span that the window has."""
+    write_sound(root / "r0.wav", 7)
+    (root / "r1.wav").write_bytes(b"RIFF no sound")
+    two(root, ["calm", "tense"], b=["r0.wav", "r1.wav"], b_offset=[-1, 0])
+    manifest, ledger, _ = read(root, classes=["calm", "tense"])
+    assert manifest["eda_start"].tolist() == [1, 3, 5], "the sound began a second before the array"
+    assert manifest["eda_rate"].isna().all()
+    assert [(e.sample_id, e.action) for e in ledger if e.action == "dropped"] == [("r1", "dropped")]
+    assert "r1.wav: is not a whole video or sound" in ledger[-1].problem
+    feature = Audio(AudioOptions(steps=8, rate=8000, n_fft=256, window=200, hop=100, bands=16))
+    row = manifest.iloc[0]
+    got = feature.extract(Source("", Path(row["eda_path"]), row["eda_start"], row["eda_stop"]))
+    assert got.array.shape == feature.shape
+    with pytest.raises(DataError, match=r"r0.wav has no rows and no parts; it serves windows and wholes"):
+        read(root, sample="row", subjects="own", classes=["calm", "tense"])
