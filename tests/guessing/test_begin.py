@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,17 @@ def test_names_tell_streams_subjects_and_targets(mine, capsys, pattern):
     assert set(experiment.modalities) == {"eda", "motion"}
     assert "5 subjects, named by part" in said
     assert said.index("Not known") < said.index("what is there at test time")
+
+
+def test_sounds_beside_arrays_get_the_feature_of_sounds(mine, capsys):
+    for number, (subject, state) in enumerate(everyone()):
+        np.save(mine / f"{subject}_{state}_eda.npy", signal(1))
+        with wave.open(str(mine / f"{subject}_{state}_voice.wav"), "wb") as file:
+            file.setparams((1, 2, 8000, 0, "NONE", ""))
+            file.writeframes((3000 * np.sin(np.arange(72000) / (5 + number))).astype("<i2").tobytes())
+    found, experiment, _ = begin(capsys, "--rate", str(RATE))
+    assert experiment.modalities["voice"].feature.name == "audio"
+    assert len(found.manifest) == 20
 
 
 def test_a_table_a_recording_with_times_and_labels(mine, capsys):
