@@ -64,6 +64,16 @@ def by_modality(pattern):
     )
 
 
+def of_all(pattern):
+    """A function of the wildcards: one file a modality, made from all subjects."""
+    return lambda wildcards: expand(
+        pattern,
+        fold=ALL,
+        modality=experiment(wildcards.experiment).modalities,
+        **wildcards,
+    )
+
+
 def by_shard(pattern):
     """A function of the wildcards: one file a shard."""
     return lambda wildcards: expand(
@@ -114,6 +124,12 @@ def whole(*makers):
         return [file for maker in makers for file in expand(maker.output, **values)]
 
     return files
+
+
+def foreign_file(wildcards):
+    """Return the file of the predictions of a model from elsewhere; nothing where the configuration has no such."""
+    files = experiment(wildcards.experiment).evaluation.foreign
+    return files.get(wildcards.method, [])
 
 
 def maker_of(root):

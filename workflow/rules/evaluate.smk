@@ -1,12 +1,6 @@
 """Metrics of a fold, and of all folds; `contest` is empty, or `ablation/` for the variants of a method."""
 
 
-def foreign_file(wildcards):
-    """Return the file of the predictions of a model from elsewhere; nothing where the configuration has no such."""
-    files = experiment(wildcards.experiment).evaluation.foreign
-    return files.get(wildcards.method, [])
-
-
 rule foreign:
     """Check the predictions of a model from elsewhere."""
     input:

@@ -1,16 +1,6 @@
 """The student that ships: encoders, teachers and the chosen method once more, on all subjects."""
 
 
-def of_all(pattern):
-    """A function of the wildcards: one file a modality, made from all subjects."""
-    return lambda wildcards: expand(
-        pattern,
-        fold=ALL,
-        modality=experiment(wildcards.experiment).modalities,
-        **wildcards,
-    )
-
-
 rule refit:
     """Train the student that ships on all subjects."""
     input:
