@@ -134,6 +134,7 @@ def test_a_vector_is_a_row(tmp_path):
     feature = Vector(VectorOptions(size=2))
     got = feature.extract(Source("a", tmp_path / "a.csv", 2.0, 3.0, 1.0, None, "c,a"))
     assert got.array.tolist() == [8, 6]
+    assert feature.seconds(Source("a", tmp_path / "a.csv", None, None)) == 4
     table.loc[2, "a"] = np.nan
     table.to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(DataError, match="row 2, column 1: the value is not a finite number"):
@@ -150,6 +151,7 @@ def test_pictures_and_films_are_arrays_too(tmp_path):
     assert got.shape == (3, 8, 8, 3)
     assert got[:, 0, 0, 0].tolist() == [40, 60, 90]
     one = Clip(ClipOptions(size=16, white=1.0))
+    assert one.seconds(Source("a", tmp_path / "film.npy", None, None, 10.0)) == 1
     np.save(tmp_path / "grey.npy", np.full((20, 16), 0.5))
     whole = one.extract(Source("a", tmp_path / "grey.npy", None, None)).array
     assert (whole.shape, np.unique(whole).tolist()) == ((1, 16, 16, 3), [128])
