@@ -52,9 +52,6 @@ class Clip(Feature):
     def seconds(self, source: Source) -> float:
         return len(open_recording(source.path, source.part)) / (source.rate or 1.0)
 
-    def seconds(self, source: Source) -> float:
-        return len(open_recording(source.path, source.part)) / (source.rate or 1.0)
-
     def _picture(self, picture: np.ndarray, source: Source) -> np.ndarray:
         """Return one frame in three colours and in the size that comes out."""
         import cv2

@@ -46,6 +46,3 @@ class Vector(Feature):
 
     def seconds(self, source: Source) -> float:
         return len(open_recording(source.path, source.part)) / (source.rate or 1.0)
-
-    def seconds(self, source: Source) -> float:
-        return len(open_recording(source.path, source.part)) / (source.rate or 1.0)  # rows, where there is no time
