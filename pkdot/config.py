@@ -79,6 +79,12 @@ class EmbeddingSection(Params):
         description="weight of the squared correlation between dimensions in the encoders' loss, so that embeddings "
         "keep more than the head needs",
     )
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        description="how much the encoders' training samples are mixed in pairs (both parameters of a beta "
+        "distribution, such as 0.4), for tasks of classes; it helps where subjects are few; pictures are not mixed",
+    )
     seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
 
 

@@ -181,6 +181,8 @@ def _check_networks(experiment: Experiment) -> None:
     for method in [*experiment.students.methods, *(variant.method for variant in variants)]:
         needs = methods.load(method.name).needs
         check_needs(method.name, needs, experiment.task.kind, len(classes) if classes else None)
+    if experiment.embedding.mixup and experiment.task.kind == "regression":
+        raise ConfigError("embedding.mixup mixes samples of classes, but the task is a regression; remove it")
     for choice in [experiment.teacher.fusion, *(variant.fusion for variant in variants if variant.fusion)]:
         fusion, options = choice.load()
         fusion(1, 1, experiment.teacher.dim, options)

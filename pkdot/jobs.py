@@ -97,6 +97,7 @@ def encoder(e: Experiment, modality: str, fold: FoldName) -> EncoderParams:
         dim=e.embedding.dim,
         tokens=e.embedding.tokens,
         decorrelation=e.embedding.decorrelation,
+        mixup=e.embedding.mixup,
         task=e.task,
         fold=fold,
         seed=e.embedding.seed,

@@ -19,7 +19,7 @@ from synthetic import REPO, arrays_config, write_config
 import pkdot
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.config_files import mentions, sources
+from pkdot.config_files import mentions, read, sources
 from pkdot.errors import ConfigError
 from pkdot.experiment import load
 from pkdot.params import Params, canonical
@@ -108,6 +108,7 @@ def with_a_modality_called_dropout():
         (changed("overrides", "fold_1", "modalities", "pulse", "feature", length=16), "belong to all folds"),
         (changed("overrides", "fold_1", "modalities", "pulse", source="motion"), "belong to all folds"),
         (changed("tnet", hidden=[0]), "tnet.hidden.0"),
+        (changed("embedding", mixup=-1), "embedding.mixup"),
         (changed(ablation={"kd": {"method": "sp"}}), "'kd' is a method of the contest too"),
         (changed(ablation={"teacher": {"method": "sp"}}), "'teacher' is a teacher too"),
         (changed(ablation={"../a": {"method": "sp"}}), "'../a' is no name"),
@@ -130,6 +131,20 @@ def test_what_cannot_be_is_refused_in_a_sentence(tmp_path, config, said):
     assert message.startswith(f"{tmp_path}/config/tiny.yaml: ")
     assert message.endswith((".", "?"))
     assert ": :" not in message
+
+
+@pytest.mark.parametrize("path", sorted((REPO / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_contest_has_the_candidates_for_the_baseline(path):
+    """What is already there without distillation competes; the protocol that leaks is another story."""
+    e = load(path)
+    if not path.stem.endswith("_leaky_protocol"):
+        assert {"encoder_head", "linear_probe", "student_only"} <= set(e.prevalent_only)
+
+
+def test_only_samples_of_classes_are_mixed(tmp_path):
+    values = read(REPO / "config" / "affwild2.yaml")
+    with pytest.raises(ConfigError, match=r"embedding.mixup mixes samples of classes, but the task is a regression"):
+        loaded(tmp_path, {**values, "embedding": {**values["embedding"], "mixup": 0.4}})
 
 
 def test_every_problem_is_told_at_once(tmp_path):

@@ -33,6 +33,7 @@ class EncoderParams(Params):
     dim: int = Field(ge=2, description="width of an embedding")
     tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
     decorrelation: float = Field(0.0, ge=0, description="weight of the correlation between dimensions of embeddings")
+    mixup: float = Field(0.0, ge=0, description="how much training samples are mixed in pairs, none by 0")
     task: TaskParams = Field(description="what is predicted")
     fold: FoldName = Field(description="number of the fold, or all")
     seed: int = Field(ge=0, description="seed of weights, order and augmentation")
@@ -94,6 +95,30 @@ def head_of(weights: Path) -> tuple[Tensor, Tensor]:
     state = load_file(weights)
     mean, deviation = (state[f"standard.{name}"].flatten() for name in ("mean", "deviation"))
     return state["head.weight"] * deviation, state["head.bias"] + state["head.weight"] @ mean
+
+
+def mixture(count: int, strength: float, generator: Generator) -> tuple[float, Tensor]:
+    """Draw how the samples of a batch are mixed in pairs (mixup: Zhang et al., ICLR 2018, arXiv 1710.09412).
+
+    Parameters
+    ----------
+    count : int
+        Samples of the batch.
+    strength : float
+        Both parameters of the beta distribution; small ones leave most batches nearly as they are.
+    generator : torch.Generator
+
+    Returns
+    -------
+    share : float
+        Of the partner, in the sample and in the loss.
+    partner : Tensor of int, shape (count,)
+        Each sample's partner in the batch.
+    """
+    import torch
+
+    seed = int(torch.randint(2**31, (), generator=generator))
+    return float(np.random.default_rng(seed).beta(strength, strength)), torch.randperm(count, generator=generator)
 
 
 def _checkpoint(out: Path, key: str) -> Path:
@@ -163,8 +188,16 @@ class _EncoderRun:
 
     def _step(self, rows: np.ndarray, generator: Generator) -> Tensor:
         batch = self.encoder.augment(self._batch(rows), generator)
+        target = self.task.target(rows).to(self.device)
+        mixes = self.params.mixup > 0 and batch.is_floating_point()
+        share, partner = mixture(len(rows), self.params.mixup, generator) if mixes else (0.0, None)
+        if partner is not None:
+            batch = batch.lerp(batch[partner], share)
         pooled = self.task.pool(self.encoder(batch))
-        loss = self.task.loss(self.head(pooled).float(), self.task.target(rows).to(self.device))
+        logits = self.head(pooled).float()
+        loss = self.task.loss(logits, target)
+        if partner is not None:
+            loss = loss.lerp(self.task.loss(logits, target[partner]), share)
         return loss + self.params.decorrelation * redundancy(pooled) if self.params.decorrelation else loss
 
     def embed(self, rows: np.ndarray) -> np.ndarray:

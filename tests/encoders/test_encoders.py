@@ -6,6 +6,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pkdot.encoders.base import Scale, average_parts, by_token, redundancy, register
+from pkdot.encoders.cnn1d import BANDS, QUANTILES, STATISTICS, _statistics
 from pkdot.errors import ConfigError
 
 DIM = 6
@@ -143,6 +144,32 @@ def test_a_constant_channel_becomes_zero():
     scale = Scale((1, 1))
     scale.fit([batch])
     assert scale(batch).abs().max() < 1e-5
+
+
+def test_statistics_of_a_channel_by_hand():
+    """Mean, deviation, mean step, quantiles; and the power of a tone lies in the band of its frequency."""
+    ramp = torch.arange(101.0).view(1, 1, -1)
+    moments, quantiles = _statistics(ramp, 1)[0, :, 0].split([3, len(QUANTILES) + BANDS])
+    assert moments.tolist() == pytest.approx([50, np.std(np.arange(101)), 100 / 101])
+    assert quantiles[: len(QUANTILES)].tolist() == [0, 10, 25, 50, 75, 90, 100]
+    time = torch.arange(200) / 200
+    for cycles, band in ((1, 0), (12, 2), (90, 4)):
+        shares = _statistics(torch.sin(2 * torch.pi * cycles * time).view(1, 1, -1), 1)[0, -BANDS:, 0]
+        assert shares.argmax() == band
+        assert shares[band] == pytest.approx(0, abs=1e-3)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 12])
+def test_statistics_of_a_part_are_its_own(steps):
+    """Also where there are fewer steps than parts, and where nothing varies."""
+    values = torch.randn(2, 3, steps)
+    together = _statistics(values, 3)
+    assert together.shape == (2, 3 * STATISTICS, 3)
+    assert together.isfinite().all()
+    if steps == 12:
+        pieces = [_statistics(piece, 1) for piece in values.split(4, dim=2)]
+        torch.testing.assert_close(together, torch.cat(pieces, dim=2))
+    assert _statistics(torch.full((1, 1, steps), 2.0), 3).isfinite().all()
 
 
 REFUSED = (  # torch.use_deterministic_algorithms raises on a GPU where these are differentiated

@@ -12,10 +12,11 @@ from synthetic import World
 
 from pkdot.data import Features, Samples
 from pkdot.encoders.base import EncoderChoice, Scale, flip, shift
+from pkdot.encoders.cnn1d import Cnn1d
 from pkdot.errors import DataError
 from pkdot.tasks import Task, TaskParams
 from pkdot.training import encoder as stage
-from pkdot.training.encoder import EncoderParams, head_of, train_encoder
+from pkdot.training.encoder import EncoderParams, head_of, mixture, train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 LONG = {"steps": 60, "evaluate_every": 20, "batch_size": 8, "learning_rate": 0.02}
@@ -244,6 +245,41 @@ def test_decorrelation_keeps_more_dimensions(tmp_path):
         metrics = json.loads((tmp_path / str(weight) / "metrics.json").read_text())
         kept.append(metrics["effective_dimensions"]["train"])
     assert kept[1] > 1.1 * kept[0]
+
+
+def test_samples_are_mixed_in_pairs_with_their_classes():
+    """The loss of a mixture is that of both samples, each by its share: that of a soft target."""
+    share, partner = mixture(8, 0.4, torch.Generator().manual_seed(0))
+    assert (share, partner.tolist()) == (mixture(8, 0.4, torch.Generator().manual_seed(0))[0], partner.tolist())
+    assert sorted(partner.tolist()) == list(range(8))
+    shares = [mixture(8, 0.4, torch.Generator().manual_seed(seed))[0] for seed in range(200)]
+    assert np.mean(shares) == pytest.approx(0.5, abs=0.1)
+    assert np.std(shares) == pytest.approx(np.sqrt(0.25 / 1.8), abs=0.05)
+
+
+@pytest.mark.parametrize(("dtype", "mixes"), [(np.float32, True), (np.uint8, False)])
+def test_signals_are_mixed_and_pictures_are_not(tmp_path, monkeypatch, dtype, mixes):
+    signals = Signals(tmp_path)
+    for shard in range(2):
+        path = signals.folder / f"shard_{shard}.npy"
+        np.save(path, (100 + 50 * np.load(path)).clip(0, 255).astype(dtype))
+    monkeypatch.setattr(Cnn1d, "augment", lambda encoder, batch, generator: batch)
+    plain, mixed, again = (
+        signals.train(tmp_path / str(number) / "eda", mixup=mixup) for number, mixup in enumerate((0.0, 0.4, 0.4))
+    )
+    np.testing.assert_array_equal(mixed, again)
+    assert (not np.array_equal(plain, mixed)) == mixes
+
+
+def test_mixing_keeps_an_encoder_from_knowing_its_training_part_by_heart(tmp_path):
+    losses = []
+    for strength in (0.0, 1.0):
+        Signals(tmp_path / f"{strength}").train(
+            tmp_path / f"{strength}" / "out", mixup=strength, training=TrainingParams(**LONG)
+        )
+        history = pd.read_csv(tmp_path / f"{strength}" / "out" / "history.csv")
+        losses.append(history["loss"].iloc[-1])
+    assert losses[1] > 1.5 * losses[0]
 
 
 def test_an_encoder_that_stays_at_chance_is_named(tmp_path):
