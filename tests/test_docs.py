@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -11,6 +12,7 @@ import yaml
 from synthetic import REPO, write_config
 
 import pkdot.distillation
+from pkdot.commands import _parser
 from pkdot.config_files import merge, read
 from pkdot.distillation.base import register
 from pkdot.experiment import load
@@ -39,6 +41,16 @@ def test_a_configuration_can_be_pasted(page, block, tmp_path, monkeypatch):
         monkeypatch.setattr(register, "module", lambda name: f"pkdot.distillation.{name}")
     plain = load(write_config(tmp_path / "config" / "pasted.yaml", values)).plain()
     assert shown.keys() <= plain.keys()
+
+
+@blocks("bash")
+def test_commands_are_taken_as_they_stand(page, block):
+    """The parser accepts every line that calls a verb which people use; shell patterns are names like others."""
+    parser, verbs = _parser()
+    for line in block.splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["pkdot"] and words[1] in verbs:
+            assert parser.parse_args(words[1:]).run
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -85,6 +85,14 @@ print(table.to_json(orient="records", double_precision=10))
     np.testing.assert_allclose(found, expected.filter(like="p_").to_numpy(dtype=float), atol=1e-6)
 
 
+def test_a_table_is_predicted_without_the_workflow(installed, bundle, recordings, tmp_path):
+    table = tmp_path / "recordings.csv"
+    table.write_text(f"recording_id,motion,pulse\nr1,{recordings['motion'].name},{recordings['pulse'].name}\n")
+    done = call(installed, "-m", "pkdot", "predict", bundle, table, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[0] for line in done.stdout.splitlines()] == ["source", "r1", "r1", "r1"]
+
+
 def test_faces_are_found_without_the_workflow(installed, tmp_path):
     face = cv2.resize(astronaut()[20:260, 100:340], (160, 160))
     frames = np.stack([np.pad(face, ((8, 8), (8 + step, 40 - step), (0, 0))) for step in range(8)])

@@ -8,7 +8,8 @@ import shutil
 import pandas as pd
 
 import pkdot
-from tests.workflow.conftest import RAW, jobs_of, snakemake
+from pkdot.provenance import damaged
+from tests.workflow.conftest import RAW, call, jobs_of, snakemake
 
 STUDENT = "results/tiny/student/student.json"
 
@@ -40,3 +41,19 @@ def test_a_student_is_refitted_on_all_subjects_and_predicts_elsewhere(finished, 
     rows = [row for row in summary["rows"] if row["method"] == described.method]
     card = (bundle / "card.md").read_text()
     assert all(f"| {row['mean']:.3f} |" in card for row in rows)
+    predicts_and_is_exported(finished, card)
+
+
+def predicts_and_is_exported(finished, card):
+    """The verbs of a student in use, on the recordings that it was made of; its card says what 8 bits changed."""
+    call(finished, "pkdot", "predict", "results/tiny/student", RAW, "--every", "0.5", "--out", "table.csv")
+    table = pd.read_csv(finished / "table.csv")
+    assert len(table) == 5 * len(pd.read_csv(finished / RAW / "recordings.csv"))
+    assert table["note"].isna().all()
+    call(finished, "pkdot", "export", "results/tiny/student", RAW, "--int8")
+    changed = (finished / "results/tiny/student/card.md").read_text()
+    count = len(pd.read_parquet(finished / "data/processed/tiny/manifest.parquet"))
+    assert f"On all {count} labelled samples of the experiment the accuracy is " in changed
+    assert changed.startswith(card.rstrip())
+    assert damaged([finished / "results/tiny/student"])[1] == []
+    assert "Nothing to be done" in snakemake(finished, STUDENT)
