@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,14 @@ import numpy as np
 import pandas as pd
 
 from pkdot.data import Samples
+from pkdot.errors import DataError
 from pkdot.evaluation.calibration import calibration_error, softened
-from pkdot.evaluation.metrics import Metrics, label_of, metric_names
+from pkdot.evaluation.metrics import Metrics, label_of
 from pkdot.files import read_json
 from pkdot.inference.bundle import BundleDescription
 from pkdot.layout import PREDICTIONS
 from pkdot.splits import SplitParams
 from pkdot.tables import read_parts
-
-SAMPLE = ["fold", "sample_id", "subject_id", "group_id"]
 
 USE = """\
 It is a research model. It may be used to study the method, and to compare with other models, on recordings like those
@@ -67,7 +67,14 @@ class Evidence:
 
     @classmethod
     def read(
-        cls, summary: Path, choices: list[Path], metrics: list[Path], samples: Samples, seeds: list[int], method: str
+        cls,
+        summary: Path,
+        choices: list[Path],
+        metrics: list[Path],
+        samples: Samples,
+        seeds: list[int],
+        method: str,
+        kind: str,
     ) -> Evidence:
         """Read it from the results of the folds.
 
@@ -85,11 +92,13 @@ class Evidence:
             Seeds of the students.
         method : str
             The method.
+        kind : str
+            The kind of task.
         """
-        said = read_json(summary)
-        kind = _kind(samples, said["primary_metric"])
-        table = _together(summary.with_name(PREDICTIONS), method, seeds, samples.classes)
-        scored = Metrics(table, sorted(table["subject_id"].unique()), kind, samples.classes)
+        said, classes = read_json(summary), samples.classes
+        predictions = summary.with_name(PREDICTIONS)
+        subjects = sorted({name for part in read_parts(predictions, ["subject_id"], method) for name in part.squeeze()})
+        scored = Metrics(_together(predictions, method, seeds, classes), subjects, kind, classes)
         best = said["baseline"]["method"]
         primary = {row["method"]: row for row in said["rows"] if row["metric"] == said["primary_metric"]}
         return cls(
@@ -98,37 +107,33 @@ class Evidence:
             seeds=seeds,
             together=scored.all(),
             by_subject=scored.by_subject()[said["primary_metric"]],
-            errors=_errors(table, choices, samples.classes) if samples.classes else None,
+            errors=_errors(_together(predictions, method, seeds, classes), choices, classes) if classes else None,
             tnet=_recovered([read_json(path) for path in metrics]),
         )
 
 
-def _kind(samples: Samples, primary: str) -> str:
-    """Return the kind of task that has this primary metric."""
-    targets = list(samples.about["targets"])
-    kinds = ("classification", "ordinal") if samples.classes else ("regression",)
-    return next(kind for kind in kinds if metric_names(kind, targets)[0] == primary)
+def _together(predictions: Path, method: str, seeds: list[int], classes: list[str] | None) -> Iterator[pd.DataFrame]:
+    """Yield the mean predictions of the students of all seeds, part by part: the seeds have the same rows in order."""
+    for parts in zip(*(read_parts(predictions, None, method, seed) for seed in seeds), strict=True):
+        table = parts[0].copy()
+        if any(list(part["sample_id"]) != list(table["sample_id"]) for part in parts[1:]):
+            raise DataError(
+                f"{predictions}: the seeds of '{method}' predict different samples. Delete it and run again."
+            )
+        scores = [name for name in table if name.startswith("score_")]
+        columns = scores or ["prediction"]
+        table[columns] = np.mean([part[columns].to_numpy() for part in parts], axis=0)
+        if scores:
+            table["prediction"] = pd.Categorical.from_codes(table[scores].to_numpy().argmax(axis=1), classes)
+        yield table
 
 
-def _together(predictions: Path, method: str, seeds: list[int], classes: list[str] | None) -> pd.DataFrame:
-    """Return the mean predictions of the students of all seeds, a row a sample, or a row a frame and target."""
-    parts = [part for seed in seeds for part in read_parts(predictions, None, method, seed)]
-    table = pd.concat(parts, ignore_index=True)
-    names = table.select_dtypes("category").columns
-    table[names] = table[names].astype(str)
-    if classes is None:
-        return table.groupby([*SAMPLE, "output", "frame"], as_index=False)[["target", "prediction"]].mean()
-    scores = [f"score_{number}" for number in range(len(classes))]
-    table = table.groupby([*SAMPLE, "target"], as_index=False)[scores].mean()
-    table["prediction"] = np.array(classes, dtype=object)[table[scores].to_numpy().argmax(axis=1)]
-    return table
-
-
-def _errors(table: pd.DataFrame, choices: list[Path], classes: list[str]) -> tuple[float, float]:
+def _errors(tables: Iterable[pd.DataFrame], choices: list[Path], classes: list[str]) -> tuple[float, float]:
     """Return the calibration error before and after each fold's temperature."""
     temperatures = {int(path.parent.name.rpartition("_")[2]): read_json(path)["temperature"] for path in choices}
-    probabilities = table[[f"score_{number}" for number in range(len(classes))]].to_numpy()
-    truth = table["target"].map({name: number for number, name in enumerate(classes)}).to_numpy()
+    table = pd.concat(list(tables), ignore_index=True)
+    probabilities = table.filter(like="score_").to_numpy()
+    truth = pd.Categorical(table["target"], categories=classes).codes
     scaled = softened(probabilities, table["fold"].map(temperatures).to_numpy())
     return calibration_error(probabilities, truth), calibration_error(scaled, truth)
 

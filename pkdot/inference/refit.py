@@ -95,7 +95,7 @@ def refit(
         train_students(manifest, splits, embeddings, teachers, Path(folder), student)
         described, network = assemble(samples, splits, encoders, Path(folder), params, student)
         write_bundle(scratch, described, network)
-        evidence = Evidence.read(summary, chosen, metrics, samples, params.seeds, method)
+        evidence = Evidence.read(summary, chosen, metrics, samples, params.seeds, method, student.task.kind)
         write_text(scratch / CARD, card(described, samples.about, params.splits, evidence))
 
 
