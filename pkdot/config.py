@@ -20,7 +20,7 @@ from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.tnet import TNetParams
-from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name
+from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name, teachers_of
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import FoldName, SplitParams
@@ -271,6 +271,11 @@ class Experiment(Params):
     def contestants(self) -> list[str]:
         """Names of all that train students: the methods of the contest, and their control arms."""
         return [*self.method_names, *self.controls]
+
+    @property
+    def teachers(self) -> list[str]:
+        """Names of the teachers, the one of all modalities first."""
+        return teachers_of(self.modalities, self.of_role("prevalent"))
 
     @property
     def prevalent_only(self) -> list[str]:

@@ -15,7 +15,7 @@ from pkdot.datasets.ingest import IngestParams, read_dataset
 from pkdot.distillation.base import check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.errors import ConfigError, DataError
-from pkdot.layout import TNET, teachers_of
+from pkdot.layout import TNET
 from pkdot.params import sentences
 from pkdot.registry import choices_of
 from pkdot.splits import LEAVE_ONE_OUT
@@ -150,7 +150,7 @@ def _classes(experiment: Experiment) -> list[str] | None:
 
 def _check_names(experiment: Experiment) -> None:
     """Refuse a name that two trainings would share: their results would lie in the same folder."""
-    taken = {name: "a teacher" for name in teachers_of(experiment.modalities)} | {TNET: "T-Net"}
+    taken = {name: "a teacher" for name in experiment.teachers} | {TNET: "T-Net"}
     for method in experiment.students.methods:
         if method.name in taken:
             raise ConfigError(f"'{method.name}' is a method and {taken[method.name]}; rename the modality")

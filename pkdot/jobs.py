@@ -17,7 +17,7 @@ from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.inference.refit import RefitParams, Stream
-from pkdot.layout import ALL, arm_of, teachers_of
+from pkdot.layout import ALL, UPPER_BOUND, arm_of, prevalent_teacher
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.simulation.prepare import PrepareParams
@@ -197,7 +197,7 @@ def fold(e: Experiment, fold: int, contest: str = "") -> FoldParams:
         seeds=e.seeds,
         methods=contestants(e, contest),
         foreign=[] if contest else list(e.evaluation.foreign),
-        modalities=[] if contest else list(e.modalities),
+        teachers=[UPPER_BOUND] if contest else e.teachers,
         task=e.task,
     )
 
@@ -218,7 +218,9 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
         task=e.task,
         methods=[*contestants(e, contest), *foreign],
         foreign=foreign,
-        teachers=teachers_of([] if contest else e.modalities),
+        teachers=[UPPER_BOUND] if contest else e.teachers,
+        prevalent_teacher=None if contest else prevalent_teacher(e.of_role("prevalent")),
+        controls={} if contest else {label: list(pair) for label, pair in e.controls.items()},
         prevalent_only=e.prevalent_only,
         compared=compared,
         contrasts=contrasts,
@@ -248,4 +250,5 @@ def mirror(e: Experiment, experiment: str) -> MirrorParams:
         configuration=e.plain(),
         folds=e.splits.fold_count,
         modalities=list(e.modalities),
+        teachers=e.teachers,
     )

@@ -50,9 +50,9 @@ def arm_of(control: str | None) -> str:
     return f"controls/{control}/" if control else ""
 
 
-def teachers_of(modalities: Iterable[str]) -> list[str]:
-    """Return the names of the teacher of all modalities and of the teachers of single ones."""
-    return [UPPER_BOUND, *(teacher_of(name) for name in modalities)]
+def teachers_of(modalities: Iterable[str], prevalent: list[str]) -> list[str]:
+    """Return the names of the teachers: of all modalities, of single ones, and of the prevalent ones together."""
+    return list(dict.fromkeys([UPPER_BOUND, *(teacher_of(name) for name in modalities), prevalent_teacher(prevalent)]))
 
 
 def seed_name(seed: int | str) -> str:

@@ -33,7 +33,6 @@ from pkdot.layout import (
     TRACKING,
     UPPER_BOUND,
     Layout,
-    teachers_of,
     trained,
 )
 from pkdot.params import Params, canonical
@@ -61,6 +60,7 @@ class MirrorParams(Params):
     configuration: dict[str, Any] = Field(description="the whole configuration: the parameters of the parent run")
     folds: int = Field(ge=1, description="number of folds")
     modalities: list[str] = Field(description="modalities")
+    teachers: list[str] = Field(description="teachers")
 
 
 def mirror(results: Path, out: Path, params: MirrorParams) -> None:
@@ -127,7 +127,7 @@ def sync(results: Path, params: MirrorParams, anew: bool = False) -> int:
 
 def _trainings(results: Path, params: MirrorParams) -> Iterator[tuple[str, dict]]:
     """Yield the folder of each training that the configuration names, and its scores on the test part."""
-    inside, teachers = Layout(Path(), Path()), {TNET, *teachers_of(params.modalities)}
+    inside, teachers = Layout(Path(), Path()), {TNET, *params.teachers}
     for fold in range(params.folds):
         yield from ((str(inside.encoder(fold, modality)), {}) for modality in params.modalities)
         tested = read_json(results / inside.fold(fold))["methods"]

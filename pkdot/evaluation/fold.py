@@ -31,7 +31,7 @@ class FoldParams(Params):
     seeds: list[int] = Field(min_length=1, description="seeds")
     methods: list[str] = Field(description="methods, in the order of the report")
     foreign: list[str] = Field([], description="models from elsewhere, whose predictions were given as files")
-    modalities: list[str] = Field(description="modalities whose own teachers are scored too")
+    teachers: list[str] = Field(description="teachers that are scored too")
     task: TaskParams = Field(description="what is predicted")
 
 
@@ -82,8 +82,7 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, foreign: Path,
 
 def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dict[tuple[str, int], Path]:
     """Return the file of each method and seed."""
-    of_teachers = layout.teachers_of(params.modalities)
-    folders = dict.fromkeys(params.methods, students) | dict.fromkeys(of_teachers, teachers)
+    folders = dict.fromkeys(params.methods, students) | dict.fromkeys(params.teachers, teachers)
     return {
         (method, seed): layout.trained(folder, seed, method) / layout.PREDICTIONS
         for seed in params.seeds

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pkdot.evaluation.metrics import Metrics
 
 OWN, RIVALS = "pkdot", ("tnet_only", "kd", "feature_mse")  # the question of the project
-DECLARED, TEACHERS = "declared", "teachers"  # families of contrasts
+DECLARED, TEACHERS, GATE = "declared", "teachers", "gate"  # families of contrasts
 
 
 class ResamplingParams(Params):
@@ -102,6 +102,12 @@ class SummaryParams(Params):
     )
     foreign: list[str] = Field([], description="those of them that are models from elsewhere")
     teachers: list[str] = Field(description="teachers, the one of all modalities first")
+    prevalent_teacher: str | None = Field(
+        None, description="the teacher that sees the prevalent modalities alone, which the gate compares"
+    )
+    controls: dict[str, tuple[str, str]] = Field(
+        {}, description="label of each control arm -> its method and which control it is"
+    )
     prevalent_only: list[str] = Field(
         min_length=1, description="methods that never use privileged data; the strongest is the baseline"
     )
@@ -199,6 +205,10 @@ def _summary(
         "baseline": {"method": baseline, "validation": validation},
         "upper_bound": layout.UPPER_BOUND,
         "rows": rows,
+        "controls": [
+            {"label": label, "method": method, "control": control}
+            for label, (method, control) in params.controls.items()
+        ],
         "contrasts": _contrasts(contest, baseline, names[0], params),
         "gap_closed": contest.gap_closed(names[0], students, baseline, layout.UPPER_BOUND),
     }
@@ -267,6 +277,8 @@ def _contrasts(contest: Contest, baseline: str, primary: str, params: SummaryPar
         entry["p_holm"] = corrected
     for teacher in params.teachers:
         found += contest.contrast(teacher, baseline, TEACHERS)
+    if params.prevalent_teacher is not None:
+        found += contest.contrast(layout.UPPER_BOUND, params.prevalent_teacher, GATE)
     return found
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pkdot.evaluation.metrics import label_of, lower_is_better
 from pkdot.reporting.formatting import between, joined, number, p_value, percent, plural, signed, subjects_of
 
-OWN = "pkdot"
+OWN = ("pkdot_joint", "pkdot")  # the project's own methods; the conclusion is about the first that takes part
 LEVEL = 0.05
-DECLARED, TEACHERS = "declared", "teachers"  # families of contrasts
+DECLARED, GATE = "declared", "gate"  # families of contrasts
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,11 @@ def headline(summary: dict, validation: dict[str, float]) -> str | None:
     summary : dict
         summary.json.
     validation : dict of str to float
-        Validation score of each student; the best one is chosen where ``pkdot`` did not take part.
+        Validation score of each student; the best one is chosen where none of the project's own took part.
     """
     rivals = _own_against_baseline(summary)
-    return OWN if OWN in rivals else max(rivals, key=validation.__getitem__, default=None)
+    own = next((name for name in OWN if name in rivals), None)
+    return own or max(rivals, key=validation.__getitem__, default=None)
 
 
 def conclude(summary: dict, validation: dict[str, float]) -> Conclusion:
@@ -72,6 +73,8 @@ def conclude(summary: dict, validation: dict[str, float]) -> Conclusion:
     sentences = [
         _terms(summary),
         *(_test(each, summary) for each in _contrasts_with(summary, method)),
+        *_gate(summary),
+        *_privilege(summary, method),
         _power(summary, method),
         _gap(summary, method),
         _winners(summary),
@@ -170,7 +173,67 @@ def _claim(summary: dict, method: str) -> str:
         claim += f"; it closes {percent(share['share'])} of the gap to the upper bound (95 % interval {interval})"
     else:
         claim += ", and no gap to the upper bound is shown"
-    return f"{claim}. {_claim_of_others(others)}".strip()
+    controls = _controls_of(summary, method)
+    others = [each for each in others if each["reference"] not in controls]
+    return " ".join(filter(None, [f"{claim}.", _claim_of_privilege(summary, method), _claim_of_others(others)]))
+
+
+def _controls_of(summary: dict, method: str) -> list[str]:
+    """Return the labels of a method's control arms."""
+    return [each["label"] for each in summary["controls"] if each["method"] == method]
+
+
+def _over_controls(summary: dict, method: str) -> list[dict]:
+    """Return the contrasts of a method with its control arms, that with the smallest gain first."""
+    controls = _controls_of(summary, method)
+    found = [each for each in _contrasts_with(summary, method) if each["reference"] in controls]
+    return sorted(found, key=_gain)
+
+
+def _claim_of_privilege(summary: dict, method: str) -> str:
+    """Return how much of the gain over the baseline is owed to privileged information; empty without a control."""
+    over = _over_controls(summary, method)
+    baseline = _contrasts_with(summary, method)[0]
+    if not over or verdict(baseline) != "better":
+        return ""
+    if any(verdict(each) != "better" for each in over):
+        return "None of the gain is shown to come from privileged information."
+    return (
+        f"Of the gain of {signed(baseline['diff'])}, {signed(over[0]['diff'])} (95 % interval "
+        f"{between(over[0]['diff_ci_low'], over[0]['diff_ci_high'], signed)}) come from privileged information."
+    )
+
+
+def _gate(summary: dict) -> list[str]:
+    """Return what the teacher gains over the one that sees the prevalent modalities alone: what there is to distil."""
+    sentences = []
+    for each in contrasts_of(summary, family=GATE):
+        low, high = each["diff_ci_low"], each["diff_ci_high"]
+        ends = sorted((-low, -high)) if lower_is_better(each["metric"]) and low is not None else (low, high)
+        apart = ends[0] is not None and ends[0] > 0
+        meaning = (
+            "there is something to distil"
+            if apart
+            else "the interval holds no gain alone, so it is not shown that there is anything to distil"
+        )
+        sentences.append(
+            f"The teacher of all modalities differs from {each['reference']}, which sees the prevalent ones alone, by "
+            f"{_difference(each)}: {meaning}."
+        )
+    return sentences
+
+
+def _privilege(summary: dict, method: str) -> list[str]:
+    """Return what a method gains over each of its controls."""
+    over = _over_controls(summary, method)
+    if not over:
+        return []
+    kinds = {each["label"]: each["control"].replace("_", " ") for each in summary["controls"]}
+    listed = joined([f"{_difference(each)} over {kinds[each['reference']]}" for each in over])
+    return [
+        f"Only what exceeds its control arms, which have the same budget and first weights and no privilege, counts as "
+        f"privilege: {method} gains {listed}."
+    ]
 
 
 def _claim_of_others(contrasts: list[dict]) -> str:
@@ -273,7 +336,7 @@ def _choice(summary: dict, method: str) -> str:
     best = max(rivals, key=lambda name: _gain(rivals[name]))
     why = (
         f"{method} is named here because it is this project's own method"
-        if method == OWN
+        if method in OWN
         else f"{method} is named here because it had the best score on the validation subjects"
     )
     if len(rivals) == 1:

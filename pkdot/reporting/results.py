@@ -12,7 +12,7 @@ from pkdot.config import Experiment
 from pkdot.data import Features, Samples
 from pkdot.evaluation.metrics import lower_is_better
 from pkdot.files import read_json
-from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, WEIGHTS, Layout, teachers_of, trained
+from pkdot.layout import FEATURES, HISTORY, METRICS, OUTPUTS, TNET, UPPER_BOUND, WEIGHTS, Layout, trained
 from pkdot.ledger import Entry, Ledger
 from pkdot.provenance import chain
 from pkdot.reporting.conclusion import headline
@@ -54,7 +54,7 @@ class Results:
     def __init__(self, processed: Path, folder: Path, experiment: Experiment) -> None:
         self.layout, self.experiment = Layout(processed, folder), experiment
         self.methods = [method.name for method in experiment.students.methods]
-        self.teachers = teachers_of(experiment.modalities)
+        self.teachers = experiment.teachers
         self.foreign = list(experiment.evaluation.foreign)
         self.everyone = [*self.methods, *self.foreign, *self.teachers]
         self.folds = list(range(experiment.splits.fold_count))

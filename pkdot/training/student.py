@@ -128,7 +128,7 @@ def train_students(
 
 def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
     """Return the files of the teachers that a student reads."""
-    names = dict.fromkeys((*teachers_of((*params.prevalent, *params.privileged)), prevalent_teacher(params.prevalent)))
+    names = teachers_of((*params.prevalent, *params.privileged), params.prevalent)
     files = [trained(teachers, seed, name) / file for seed in params.seeds for name in names for file in TAUGHT]
     return files + [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
 

@@ -77,7 +77,7 @@ class ContestFiles:
             seeds=SEEDS,
             methods=methods or [method for method in self.right if method not in TEACHERS],
             foreign=self.foreign,
-            modalities=["face", "eda"],
+            teachers=list(TEACHERS),
             task=TaskParams(kind=kind),
         )
         parts = (self.folder / stage / f"fold_{fold}" for stage in ("teachers", "students", "foreign"))

@@ -37,6 +37,7 @@ def summary(pkdot, kd=(0.02, 0.4), teacher=0.1, share=0.4, metric="accuracy", le
     return {
         "primary_metric": metric,
         "foreign": [],
+        "controls": [],
         "grouped": False,
         "seeds_note": NOTE,
         "baseline": {"method": "student_only", "validation": {"student_only": 0.5}},
@@ -155,6 +156,38 @@ def test_one_student_beside_the_baseline_and_none():
     nobody = conclude(without(summary((0.04, 0.01)), "kd", "pkdot"), VALIDATION)
     assert nobody.method is None
     assert nobody.claim == "No student was distilled, so there is nothing to compare."
+
+
+def controlled(gain, over, teacher=0.2, p=0.01):
+    """A summary in which pkdot gains over the baseline, and so much over each of its controls (difference, p)."""
+    made = summary((gain, p), more=[(f"pkdot_{control}", *pair) for control, pair in over.items()])
+    gate = contrast("teacher", "modality_face", teacher, None, family="gate")
+    controls = [{"label": f"pkdot_{control}", "method": "pkdot", "control": control} for control in over]
+    return conclude({**made, "controls": controls, "contrasts": [*made["contrasts"], gate]}, VALIDATION)
+
+
+def test_what_counts_as_privilege_is_what_exceeds_the_strictest_control():
+    made = controlled(0.10, {"prevalent_teacher": (0.09, 0.01), "shuffled": (0.06, 0.02)})
+    assert (
+        "Of the gain of +0.100, +0.060 (95 % interval +0.050 to +0.070) come from privileged information." in made.claim
+    )
+    assert "pkdot_shuffled" not in made.claim
+    assert any("+0.060 (+0.050 to +0.070) over shuffled and +0.090" in each for each in made.sentences)
+    assert any("+0.200" in each and "there is something to distil" in each for each in made.sentences)
+
+
+def test_a_gain_that_a_control_has_too_is_not_called_privilege():
+    made = controlled(0.10, {"prevalent_teacher": (0.09, 0.01), "shuffled": (0.01, 0.6)})
+    assert "None of the gain is shown to come from privileged information." in made.claim
+
+
+def test_without_a_gain_nothing_is_said_of_its_share():
+    assert "privileged information" not in controlled(0.01, {"shuffled": (0.01, 0.6)}, p=0.5).claim
+
+
+def test_a_teacher_that_gains_nothing_leaves_nothing_to_distil():
+    made = controlled(0.10, {"shuffled": (0.06, 0.01)}, teacher=0.005)
+    assert any("not shown that there is anything to distil" in each for each in made.sentences)
 
 
 def test_the_smallest_p_is_that_of_all_signs_equal():

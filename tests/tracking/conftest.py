@@ -79,7 +79,13 @@ class Results:
     def params(self) -> MirrorParams:
         """Parameters of the mirror."""
         configuration = {"seeds": list(SEEDS), "dataset": {"name": "biovid", "root": "data/raw"}}
-        return MirrorParams(experiment=self.name, configuration=configuration, folds=FOLDS, modalities=list(MODALITIES))
+        return MirrorParams(
+            experiment=self.name,
+            configuration=configuration,
+            folds=FOLDS,
+            modalities=list(MODALITIES),
+            teachers=self.teachers,
+        )
 
     @property
     def count(self) -> int:
