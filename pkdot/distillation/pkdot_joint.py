@@ -24,7 +24,7 @@ class JointOptions(Options):
     transport: float | None = Field(
         None, ge=0, description="weight of the transport against the soft labels; null chooses it on validation"
     )
-    temperature: float = Field(2.0, gt=0, description="softness of the soft labels")
+    temperature: float = Field(4.0, gt=0, description="softness of the soft labels")
     anchors: int = Field(30, ge=1, description="anchors of each row")
     blur: float = Field(0.1, gt=0, description="distance below which rows are not told apart")
     alignment: Literal["permutation_invariant", "sample_aligned"] = Field(
@@ -41,7 +41,7 @@ class PKDOTJoint(Distiller):
     """Soft labels and transport together."""
 
     Options = JointOptions
-    grid = ((1.0, 1.0), (3.0, 1.0), (3.0, 0.0), (10.0, 1.0), (3.0, 10.0), (0.3, 1.0))  # (weight, transport)
+    grid = ((1.0, 0.3), (1.0, 0.0), (3.0, 0.3), (0.3, 0.3), (1.0, 3.0), (3.0, 0.0))  # (weight, transport)
 
     @classmethod
     def candidates(cls, options: Any, count: int) -> list[Any]:

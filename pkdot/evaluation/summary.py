@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from pkdot.evaluation.contest import Contest
     from pkdot.evaluation.metrics import Metrics
 
-OWN, RIVALS = "pkdot", ("tnet_only", "kd", "feature_mse")  # the question of the project
+# The question of the project: each of its own methods against the rivals that it must beat.
+RIVALS = {"pkdot": ("tnet_only", "kd", "feature_mse"), "pkdot_joint": ("kd", "pkdot")}
 DECLARED, TEACHERS, GATE = "declared", "teachers", "gate"  # families of contrasts
 
 
@@ -38,7 +39,7 @@ class EvaluationParams(ResamplingParams):
     contrasts: list[tuple[str, str]] | None = Field(
         None,
         description="pairs [method, reference] that are tested beside each distilled method against the baseline; null "
-        "declares pkdot against tnet_only, kd and feature_mse, as far as they take part",
+        "declares pkdot against tnet_only, kd and feature_mse, and pkdot_joint against kd and pkdot, as far as they take part",
     )
     foreign: dict[str, str] = Field(
         {},
@@ -51,7 +52,8 @@ class EvaluationParams(ResamplingParams):
         """Return the pairs of methods to be tested beside the comparisons with the baseline."""
         if self.contrasts is not None:
             return self.contrasts
-        return [(OWN, reference) for reference in RIVALS if {OWN, reference} <= set(methods)]
+        pairs = [(own, rival) for own, rivals in RIVALS.items() for rival in rivals]
+        return [pair for pair in pairs if set(pair) <= set(methods)]
 
     def check(self, methods: list[str], variants: list[str]) -> None:
         """Refuse names that do not take part.
