@@ -39,7 +39,7 @@ class EvaluationParams(ResamplingParams):
     contrasts: list[tuple[str, str]] | None = Field(
         None,
         description="pairs [method, reference] that are tested beside each distilled method against the baseline; null "
-        "declares pkdot against tnet_only, kd and feature_mse, and pkdot_joint against kd and pkdot, where they take part",
+        "declares pkdot against tnet_only, kd and feature_mse, and pkdot_joint against kd and pkdot",
     )
     foreign: dict[str, str] = Field(
         {},
