@@ -41,6 +41,7 @@ wildcard_constraints:
     fold=r"\d+|all",
     shard=r"\d+",
     contest=r"(ablation/)?",
+    cell=r"labels_[0-9.e-]+_noise_[0-9.e-]+",
     arm=r"(controls/[a-z_]+/)?",
 
 
@@ -60,6 +61,7 @@ include: "workflow/rules/teacher.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/privilege.smk"
 include: "workflow/rules/refit.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/folder.smk"

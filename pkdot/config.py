@@ -19,6 +19,7 @@ from pkdot.errors import ConfigError
 from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
+from pkdot.grid import PrivilegeSection
 from pkdot.hallucination.tnet import TNetParams
 from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name, teachers_of
 from pkdot.params import Params, canonical
@@ -30,6 +31,7 @@ from pkdot.training.loop import ComputeParams, TrainingParams
 
 PREPARED = (f"{SIMULATED}/", f"{PACKAGED}/")  # roots that the project makes itself
 IDENTIFIER = r"[a-z][a-z0-9_]*"
+ANSWERS = ("pkdot_joint", "pkdot", "kd")  # distilled methods that a study of labels compares, the one it is about first
 
 
 class DatasetSection(DatasetChoice):
@@ -208,6 +210,9 @@ class Experiment(Params):
     student: ShippedSection = Field(ShippedSection(), description="the student that ships, trained on all subjects")
     protocols: list[str] = Field([], description="experiments on the same data under other protocols, for the ablation")
     ablation: dict[str, Variant] = Field({}, description="variants of a method, for results/<experiment>/ablation.html")
+    privilege: PrivilegeSection | None = Field(
+        None, description="when privilege pays, for results/<experiment>/privilege.html; null makes no such page"
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0, 1, 2], min_length=1, description="seeds of teachers and students"
     )
@@ -250,6 +255,51 @@ class Experiment(Params):
         if len(set(value)) < len(value):
             raise ConfigError("a seed is named twice")
         return value
+
+    @model_validator(mode="after")
+    def _privilege_of_methods(self) -> Experiment:
+        if self.privilege is None:
+            return self
+        methods = self.methods_of_cells
+        for name in [*methods, *filter(None, [self.privilege.method])]:
+            if name not in self.method_names:
+                raise ConfigError(f"privilege names '{name}', which is no method of the contest; add it there")
+        distilled = [name for name in methods if name not in self.prevalent_only]
+        if not distilled or len(distilled) == len(methods):
+            raise ConfigError("privilege.methods takes a distilled method and one that never meets a teacher")
+        if self.privilege.method not in (None, *distilled):
+            raise ConfigError(f"privilege.method is '{self.privilege.method}', which is not distilled in its cells")
+        return self
+
+    @property
+    def study(self) -> PrivilegeSection:
+        """The study of labels.
+
+        Raises
+        ------
+        ConfigError
+            There is none.
+        """
+        if self.privilege is None:
+            raise ConfigError("there is no section privilege; add one, as docs/privilege.md says")
+        return self.privilege
+
+    @property
+    def methods_of_cells(self) -> list[str]:
+        """Methods of the contest that the study of labels compares; none where there is no such study."""
+        if self.privilege is None:
+            return []
+        if self.privilege.methods is not None:
+            return self.privilege.methods
+        return [name for name in self.method_names if name in (*self.prevalent_only, *ANSWERS)]
+
+    @property
+    def method_in_question(self) -> str:
+        """The distilled method that the study of labels is about."""
+        distilled = [name for name in self.methods_of_cells if name not in self.prevalent_only]
+        if self.privilege is not None and self.privilege.method:
+            return self.privilege.method
+        return next((name for name in ANSWERS if name in distilled), distilled[-1])
 
     @property
     def scored(self) -> list[str]:
@@ -301,6 +351,39 @@ class Experiment(Params):
         plain = self.plain()
         changes = plain.pop("overrides").get(fold_name(fold))
         return _from_json(canonical(merge(plain, changes))) if changes else self
+
+    def for_cell(self, cell: str) -> Experiment:
+        """Return the experiment as a cell of the study of labels trains it, without what belongs to the contest alone.
+
+        Raises
+        ------
+        ConfigError
+            There is no such study, or it has no such cell.
+        """
+        study = self.study
+        labels = study.cell(cell)
+
+        def within(section: Any) -> Any:
+            """Return a section with the budget of a cell."""
+            steps = min(section.training.steps, study.steps or section.training.steps)
+            return section.model_copy(update={"training": section.training.model_copy(update={"steps": steps})})
+
+        methods = [choice for choice in self.students.methods if choice.name in self.methods_of_cells]
+        controls = {name: arms for name, arms in self.students.controls.items() if name in self.methods_of_cells}
+        chosen = {"methods": methods, "controls": controls, "candidates": study.candidates}
+        return self.model_copy(
+            update={
+                "splits": self.splits.model_copy(update=labels.plain()),
+                "modalities": {name: within(modality) for name, modality in self.modalities.items()},
+                "teacher": within(self.teacher),
+                "tnet": within(self.tnet),
+                "students": within(self.students).model_copy(update=chosen),
+                "seeds": study.seeds or self.seeds[:1],
+                "evaluation": self.evaluation.model_copy(update={"foreign": {}, "contrasts": []}),
+                "ablation": {},
+                "privilege": None,
+            }
+        )
 
 
 @cache

@@ -11,8 +11,10 @@ from pkdot.config import Experiment, Variant
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import ConfigError
+from pkdot.evaluation.cell import CellParams
 from pkdot.evaluation.fold import FoldParams
 from pkdot.evaluation.foreign import ForeignParams
+from pkdot.evaluation.privilege import Question
 from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.tnet import TNetParams
@@ -20,6 +22,7 @@ from pkdot.inference.refit import RefitParams, Stream
 from pkdot.layout import ALL, UPPER_BOUND, arm_of, prevalent_teacher
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
+from pkdot.reporting.privilege import PrivilegeParams
 from pkdot.simulation.prepare import PrepareParams
 from pkdot.splits import FoldName, SplitParams
 from pkdot.stages import STAGES
@@ -226,6 +229,56 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
         contrasts=contrasts,
         seeds=SeedParams(encoders=e.embedding.seed, splits=e.splits.seed, networks=e.seeds),
         evaluation=ResamplingParams(bootstrap=e.evaluation.bootstrap, seed=e.evaluation.seed),
+    )
+
+
+def cell(e: Experiment, cell: str, fold: int) -> CellParams:
+    """Return the parameters of one fold of one cell of the study of labels."""
+    own = e.for_fold(fold).for_cell(cell)
+    arms = {label: arm(own, label) for label in own.contestants}
+    encoders = [encoder(own, name, fold) for name in own.modalities]
+    return CellParams(
+        splits=own.splits,
+        encoders=[params.model_copy(update={"sanity": False}) for params in encoders],
+        teachers={each: teachers(own, fold, each) for each in dict.fromkeys(["", *arms.values()])},
+        students=[students(own, fold, label) for label in own.contestants],
+        arms=arms,
+        fold=FoldParams(
+            fold=fold,
+            seeds=own.seeds,
+            methods=own.contestants,
+            teachers=[UPPER_BOUND, prevalent_teacher(own.of_role("prevalent"))],
+            task=own.task,
+        ),
+    )
+
+
+def all_cells(e: Experiment) -> str:
+    """Return a hash of the parameters and the code of all cells, as ``everything`` does for the report."""
+    folds = range(e.splits.fold_count)
+    params = [job_params("cell", cell(e, one.name, number)) for one in e.study.cells for number in folds]
+    return hashlib.sha256("\n".join(params).encode()).hexdigest()
+
+
+def privilege(e: Experiment, experiment: str) -> PrivilegeParams:
+    """Return the parameters of the page of the study of labels."""
+    study, method = e.study, e.method_in_question
+    own = e.for_cell(study.primary.name)
+    contest = summary(own, experiment).model_copy(
+        update={"teachers": [UPPER_BOUND, prevalent_teacher(own.of_role("prevalent"))]}
+    )
+    return PrivilegeParams(
+        contest=contest,
+        question=Question(
+            method=method,
+            controls=[label for label, (name, _) in own.controls.items() if name == method],
+            cells=study.cells,
+            primary=study.primary,
+            labelled_unit=own.splits.labelled_unit,
+        ),
+        cross=study.grid == "cross" and len(study.label_noise) > 1,
+        steps=study.steps,
+        candidates=study.candidates,
     )
 
 

@@ -12,11 +12,13 @@ from pkdot.data import Samples
 from pkdot.errors import DataError
 from pkdot.params import Params
 
+Kept = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]  # a number of labels, or a share of them
+
 
 class LabelParams(Params):
     """How many labels of a training part are used, and how many of these are right."""
 
-    labelled: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)] | None = Field(
+    labelled: Kept | None = Field(
         None,
         description="a study of few labels: the share (0.25) or the number (100) of each training part that keeps its "
         "labels, the rest is used as unlabelled; smaller draws lie within larger ones; null keeps all",

@@ -28,6 +28,7 @@ TEACHERS, NETWORK = "teachers.json", "network.json"
 SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"
 STUDENT, CARD, ONNX = "student.json", "card.md", "student.onnx"  # of a bundle, with WEIGHTS
 REPORT, ABLATION_PAGE, TRACKING = "report.html", "ablation.html", "tracking.json"
+PRIVILEGE, PRIVILEGE_PAGE = "privilege.json", "privilege.html"
 
 
 def teacher_of(modality: str) -> str:
@@ -220,6 +221,24 @@ class Layout:
     def ablation(self) -> Path:
         """The page of the ablation."""
         return self.results / ABLATION_PAGE
+
+    def cell(self, cell: str, fold: int | str) -> Path:
+        """Return the metrics of a fold in a cell of the study of labels; its predictions lie beside it."""
+        return self.results / "privilege" / cell / f"{fold_name(fold)}.json"
+
+    def cell_predictions(self, cell: str, fold: int | str) -> Path:
+        """Return the predictions of all methods on a fold in a cell of the study of labels."""
+        return self.results / "privilege" / cell / f"{fold_name(fold)}.{PREDICTIONS}"
+
+    @property
+    def privilege(self) -> Path:
+        """The numbers of all cells of the study of labels."""
+        return self.results / PRIVILEGE
+
+    @property
+    def privilege_page(self) -> Path:
+        """The page that says when privilege pays."""
+        return self.results / PRIVILEGE_PAGE
 
     @property
     def student(self) -> Path:

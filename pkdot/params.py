@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from types import NoneType
 from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,12 +51,18 @@ def _sentence(where: object, problem: ErrorDetails, model: type[Params]) -> str:
     return f"{at}: {message}{shown}."
 
 
+def without_null(kind: Any) -> Any:
+    """Return the type of an option that may be null, without null; any other type as it is."""
+    others = [one for one in get_args(kind) if one is not NoneType]
+    return others[0] if len(others) == 1 and len(get_args(kind)) == 2 and NoneType in get_args(kind) else kind
+
+
 def _known_keys(model: Any, steps: list[str]) -> list[str]:
     """Return the names of the options at a place of the configuration."""
     for step in steps:
         fields = getattr(model, "model_fields", None)
         if fields is not None:
-            model = fields[step].annotation if step in fields else None
+            model = without_null(fields[step].annotation) if step in fields else None
         else:  # a list or a dictionary: its values
             model = get_args(model)[-1] if get_args(model) else None
     return sorted(getattr(model, "model_fields", {}))

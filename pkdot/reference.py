@@ -16,7 +16,7 @@ from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import register as encoders
 from pkdot.features.base import register as features
 from pkdot.fusion.base import register as fusions
-from pkdot.params import Params
+from pkdot.params import Params, without_null
 from pkdot.registry import Choice, Registry
 from pkdot.simulation.base import register as preparations
 
@@ -66,7 +66,7 @@ def _sections(model: type[Params], place: str) -> Iterator[tuple[str, type[Param
     """Yield the parameter classes of a configuration, each with the place where it is written."""
     yield place, model
     for name, field in model.model_fields.items():
-        kind, step = field.annotation, name
+        kind, step = without_null(field.annotation), name
         if get_origin(kind) is dict:
             kind, step = get_args(kind)[1], f"{name}.<name>"
         if isinstance(kind, type) and issubclass(kind, Params) and not _is_plugin(kind):

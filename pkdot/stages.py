@@ -95,6 +95,14 @@ STAGES = {
         "write the page of the ablation",
         "pkdot.reporting.ablation:ablation_params",
     ),
+    "cell": Stage(
+        "pkdot.evaluation.cell:train_cell",
+        "train and score all methods in a cell of a study of labels",
+        "pkdot.jobs:cell",
+    ),
+    "privilege": Stage(
+        "pkdot.reporting.privilege:write_privilege", "write the page of when privilege pays", "pkdot.jobs:privilege"
+    ),
     "report": Stage("pkdot.reporting.report:write_report", "write the report", "pkdot.reporting.report:report_params"),
     "mirror": Stage("pkdot.tracking:mirror", "mirror the results to MLflow", "pkdot.jobs:mirror"),
 }

@@ -92,6 +92,35 @@ class Contest:
             shares.append(entry)
         return shares
 
+    def difference(self, method: str, reference: str, metric: str) -> dict[str, float | None]:
+        """Return the difference of two methods by a metric with its interval, and what such a difference takes.
+
+        ``smallest_difference`` is what these subjects could show, ``deviation`` the standard error times the root of
+        their number: what a difference is measured against where other numbers of subjects are asked for.
+        """
+        gain = self._gain(method, reference, metric)
+        defined = gain[np.isfinite(gain)]
+        spread = defined.std(ddof=1) * np.sqrt(self.subjects) if len(defined) > 1 else np.nan
+        return {
+            **self._difference(method, reference, metric),
+            "smallest_difference": finite(smallest_difference(gain)),
+            "deviation": finite(spread),
+        }
+
+    def share(self, method: str, control: str, baseline: str, metric: str) -> dict[str, float | None]:
+        """Return which share of a method's gain over the baseline exceeds that of its control, with its interval.
+
+        None where the gain itself is not apart from zero, since a share is then not defined.
+        """
+        gain, beyond = (self._gain(method, other, metric) for other in (baseline, control))
+        low, high = interval(gain)
+        if not (low > 0 or high < 0):
+            return {"share": None, "ci_low": None, "ci_high": None}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            low, high = interval(beyond / gain)
+        share = self._gap(method, control, metric) / self._gap(method, baseline, metric)
+        return {"share": finite(share), "ci_low": finite(low), "ci_high": finite(high)}
+
     def _gap(self, method: str, reference: str, metric: str) -> float:
         return self.value[method][metric] - self.value[reference][metric]
 

@@ -158,6 +158,8 @@ class Metrics:
         Names of the classes in order; None for a regression.
     unit : str
         The column that names the subjects.
+    primary : bool
+        Whether only the first metric of the kind of task is computed, which takes a small part of the time.
     """
 
     def __init__(
@@ -167,9 +169,11 @@ class Metrics:
         kind: str,
         classes: list[str] | None,
         unit: str = "subject_id",
+        primary: bool = False,
     ) -> None:
         tables = [tables] if isinstance(tables, pd.DataFrame) else tables
         self.kind = kind
+        self.wanted = metrics_of(kind)[:1] if primary else metrics_of(kind)
         self.sums: Any = (
             MomentSums(tables, subjects, unit) if classes is None else ClassSums(tables, subjects, classes, unit)
         )
@@ -195,9 +199,9 @@ class Metrics:
         with np.errstate(invalid="ignore", divide="ignore"):
             totals = self.sums.totals([(weights, part.sums) for weights, part in parts])
             if self.kind != "regression":
-                return {metric.name: metric.value(totals) for metric in metrics_of(self.kind)}
+                return {metric.name: metric.value(totals) for metric in self.wanted}
             values: dict[str, np.ndarray] = {}
-            for metric in metrics_of(self.kind):
+            for metric in self.wanted:
                 each = {f"{metric.name}_{output}": metric.value(moments) for output, moments in totals.items()}
                 values |= {f"{metric.name}_mean": np.mean(list(each.values()), axis=0), **each}
             return values

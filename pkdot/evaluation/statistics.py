@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from statistics import NormalDist
 
@@ -97,6 +98,26 @@ def swap_test(
     values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     as_far = {m: ~(np.abs(v[1:]) < abs(v[0]) * (1 - 1e-9) - 1e-12) for m, v in values.items()}
     return {m: float(far.mean() if exact else (far.sum() + 1) / (resamples + 1)) for m, far in as_far.items()}
+
+
+def subjects_needed(deviation: float | None, difference: float, level: float = 0.05, power: float = 0.8) -> int | None:
+    """Return how many subjects a test takes to show a true difference; None where its deviation is not known.
+
+    The inverse of `smallest_difference`: ((z_{1 - level/2} + z_{power}) deviation / difference) squared.
+
+    Parameters
+    ----------
+    deviation : float or None
+        The standard error of the difference times the root of the number of subjects that it was measured on.
+    difference : float
+        The true difference, above zero.
+    level, power : float
+        The level of the two-sided test, and the probability that the difference is shown.
+    """
+    if deviation is None:
+        return None
+    normal = NormalDist()
+    return max(2, math.ceil(((normal.inv_cdf(1 - level / 2) + normal.inv_cdf(power)) * deviation / difference) ** 2))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -156,10 +156,14 @@ def validation_scores(choices: list[Path]) -> dict[str, float]:
     """Return the mean validation score over folds and seeds of the students that each method kept."""
     scores: dict[str, list[float]] = {}
     for path in choices:
-        choice = read_json(path)
-        kept = next(tried for tried in choice["candidates"] if tried["options"] == choice["chosen"])
-        scores.setdefault(path.stem, []).append(kept["score"])
+        scores.setdefault(path.stem, []).append(kept_score(read_json(path)))
     return {method: sum(found) / len(found) for method, found in scores.items()}
+
+
+def kept_score(choice: dict) -> float:
+    """Return the validation score of the option set that a method chose."""
+    kept = next(tried for tried in choice["candidates"] if tried["options"] == choice["chosen"])
+    return float(kept["score"])
 
 
 def _tidy(folds: list[dict]) -> pd.DataFrame:
@@ -248,9 +252,9 @@ def units(tables: list[Path], params: SummaryParams) -> tuple[list[str], bool]:
 
 
 def runs_of(
-    method: str, tables: list[Path], groups: list[str], samples: Samples, params: SummaryParams
+    method: str, tables: list[Path], groups: list[str], samples: Samples, params: SummaryParams, primary: bool = False
 ) -> list[Metrics]:
-    """Return the metrics of a method over these units, one entry a seed."""
+    """Return the metrics of a method over these units, or the primary one alone, one entry a seed."""
     from pkdot.evaluation.metrics import Metrics
     from pkdot.tables import read_parts
 
@@ -261,6 +265,7 @@ def runs_of(
             params.task.kind,
             samples.classes,
             unit="group_id",
+            primary=primary,
         )
         for seed in params.seeds.networks
     ]

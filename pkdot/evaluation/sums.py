@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,17 @@ class ClassTotals:
     ----------
     confusion : ndarray, shape (R, C, C)
         Weighted counts; rows are the true classes, columns the predicted ones.
-    areas : ndarray, shape (R,)
-        Area under the ROC curve over the pairs of samples of one fold; the mean over classes where there are more
-        than two.
+    ranked : list of list
+        An entry a class: the weights of the subjects, and their samples by rank, of each part of the predictions.
     """
 
     confusion: np.ndarray
-    areas: np.ndarray
+    ranked: list[list[tuple[np.ndarray, _Ranked]]]
+
+    @cached_property
+    def areas(self) -> np.ndarray:
+        """Area under the ROC curve over the pairs of samples of one fold, the mean over classes, shape (R,)."""
+        return np.asarray(np.mean([_area(parts) for parts in self.ranked], axis=0))  # dear: only where it is asked for
 
     @property
     def total(self) -> np.ndarray:
@@ -94,10 +99,8 @@ class ClassSums:
         classes = self.confusion.shape[1]
         flat = [weights @ part.confusion.reshape(len(part), -1) for weights, part in parts]
         confusion = np.sum(flat, axis=0).reshape(-1, classes, classes)
-        areas = [
-            _area([(weights, part.ranked[column]) for weights, part in parts]) for column in range(len(self.ranked))
-        ]
-        return ClassTotals(np.asarray(confusion), np.mean(areas, axis=0))
+        ranked = [[(weights, part.ranked[column]) for weights, part in parts] for column in range(len(self.ranked))]
+        return ClassTotals(np.asarray(confusion), ranked)
 
     def __len__(self) -> int:
         return len(self.confusion)

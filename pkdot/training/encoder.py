@@ -37,6 +37,7 @@ class EncoderParams(Params):
     task: TaskParams = Field(description="what is predicted")
     fold: FoldName = Field(description="number of the fold, or all")
     seed: int = Field(ge=0, description="seed of weights, order and augmentation")
+    sanity: bool = Field(True, description="whether simple models on plain features are fitted beside it")
     compute: ComputeParams = Field(description="where tensors live")
 
 
@@ -54,8 +55,8 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     can be built again without the data.
 
     ``metrics.json`` has the score and loss of all parts; how many dimensions the embeddings use; the score of a linear
-    model on them (``probe``); what simple models reach on plain features of the same samples (``sanity``); and a
-    ``warning``, or null.
+    model on them (``probe``); what simple models reach on plain features of the same samples (``sanity``, empty where
+    they are not fitted); and a ``warning``, or null.
     """
     import pandas as pd
     from safetensors.torch import save_file
@@ -248,7 +249,8 @@ class _EncoderRun:
         pooled = {part: self.task.pool(torch.from_numpy(embeddings[rows])).numpy() for part, rows in parts.items()}
         metrics["effective_dimensions"] = {part: effective_dimensions(pooled[part]) for part in ("train", "validation")}
         metrics["probe"] = scores_of(linear_model(self.task), self.task, pooled, parts)
-        metrics["sanity"] = sanity(self.arrays, self.task, self.params.tokens, parts, self.seed)
+        plain = self.params.sanity
+        metrics["sanity"] = sanity(self.arrays, self.task, self.params.tokens, parts, self.seed) if plain else {}
         metrics["warning"] = self._warning(metrics["validation"]["score"])
         return metrics
 

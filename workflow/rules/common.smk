@@ -107,6 +107,22 @@ def features_of_students(wildcards):
     ]
 
 
+def cells_of(pattern):
+    """A function of the wildcards: one file a cell and a fold."""
+
+    def files(wildcards):
+        e = experiment(wildcards.experiment)
+        try:
+            names = [cell.name for cell in e.study.cells]
+        except PkdotError as error:
+            raise WorkflowError(
+                f"config/{wildcards.experiment}.yaml: {error}"
+            ) from None
+        return expand(pattern, cell=names, fold=range(e.splits.fold_count), **wildcards)
+
+    return files
+
+
 def whole(*makers):
     """A function of the wildcards: every file that rules make for an experiment and its contest."""
 
