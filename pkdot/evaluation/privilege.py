@@ -110,9 +110,10 @@ def _privilege(contest: Contest, baseline: str, metric: str, question: Question,
         for control in question.controls
     ]
     sign = -1 if lower_is_better(metric) else 1
-    controls.sort(key=lambda each: sign * each["diff"])
+    controls.sort(key=lambda each: np.inf if each["diff"] is None else sign * each["diff"])
+    teacher, prevalent_teacher = teachers
     return {
-        "gate": _compared(contest, *teachers, metric),
+        "gate": _compared(contest, teacher, prevalent_teacher, metric),
         "gain": _compared(contest, question.method, baseline, metric),
         "controls": controls,
     }
