@@ -143,7 +143,9 @@ class Results:
             return "upper bound"
         if method in self.foreign:
             return "from elsewhere"
-        return "student" if method in self.methods else "teacher of one modality"
+        if method in self.experiment.controls:
+            return "control"
+        return "student" if method in self.methods else "teacher of fewer modalities"
 
     @property
     def targets(self) -> list[str]:

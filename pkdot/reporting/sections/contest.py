@@ -27,12 +27,27 @@ def content(results: Results) -> dict[str, Any]:
     return {
         "metrics": names,
         "tables": {metric: [row(method, metric) for method in results.everyone] for metric in names},
+        "unlabelled": _without_labels(results),
+        "finetuned": results.experiment.students.encoder == "finetuned",
         "declared": len(contrasts_of(results.summary)),
         "candidates": sorted(results.summary["baseline"]["validation"].items(), key=lambda item: -item[1]),
         "figure": levels(results),
         "upper_bound": upper_bound,
         "above": [row for row in map(results.row, results.everyone) if results.sign * (row["mean"] - upper_bound) > 0],
         "warnings": warnings_of_the_test(results.summary, results.experiment.splits.scheme),
+    }
+
+
+def _without_labels(results: Results) -> dict[str, Any] | None:
+    """Return how many training samples have no label, and which methods do not use them; None where all have one."""
+    used = {method: [fold["samples"] for fold in folds] for method, folds in results.choices.items()}
+    counts = [one for samples in used.values() for one in samples if one["unlabelled"]]
+    if not counts:
+        return None
+    return {
+        "labelled": (min(one["labelled"] for one in counts), max(one["labelled"] for one in counts)),
+        "unlabelled": (min(one["unlabelled"] for one in counts), max(one["unlabelled"] for one in counts)),
+        "labelled_only": [m for m, samples in used.items() if not any(one["unlabelled"] for one in samples)],
     }
 
 
