@@ -15,10 +15,12 @@ from synthetic import REPO
 
 import pkdot
 from pkdot.errors import ConfigError, DataError
+from pkdot.files import sha256, write_json
 from pkdot.inference import export as module
 from pkdot.inference.bundle import write_bundle
 from pkdot.inference.export import compared, export
 from pkdot.inference.predict import PredictOptions, predict
+from pkdot.provenance import damaged
 
 INT8 = onnx.TensorProto.INT8
 
@@ -102,17 +104,21 @@ def test_nothing_of_the_machine_that_exported_is_in_the_file(faces):
 
 def test_8_bits_are_compared_on_the_clips_and_the_card_says_what_changed(faces, clip):
     folder, _ = faces
+    card = folder / "card.md"
+    record = {"stage": "refit", "marker": str(card), "outputs": {card.name: sha256(card)}, "states": {}}
+    write_json(folder / "run.json", record)
     found = export(folder, [str(clip)], int8=True)
+    assert damaged([folder]) == (1, [])  # the record of the refit knows the card as it is now
     assert found.path == folder / "student.int8.onnx"
     assert 0 < found.difference < 0.2
     assert INT8 in {one.data_type for one in onnx.load(str(found.path)).graph.initializer}
     whole, small = (pkdot.load_student(folder / name) for name in ("student.onnx", "student.int8.onnx"))
     arrays = module.arrays_of(whole, [str(clip)])
     assert compared(whole, small, arrays).difference == pytest.approx(found.difference, abs=1e-3)
-    card = (folder / "card.md").read_text()
-    assert card.startswith("# A student\n\n## In 8 bits\n\nOn 2 windows of given clips the largest change of a probab")
-    assert card.endswith("\n\n## Use\n\nNone.\n")
-    assert "Old" not in card
+    text = card.read_text()
+    assert text.startswith("# A student\n\n## In 8 bits\n\nOn 2 windows of given clips the largest change of a probab")
+    assert text.endswith("\n\n## Use\n\nNone.\n")
+    assert "Old" not in text
 
 
 def test_an_export_that_would_predict_otherwise_is_not_written(values, tmp_path, monkeypatch):
