@@ -42,6 +42,11 @@ class BioVidOptions(Params):
         min_length=2,
         description="levels of pain to tell apart, in order",
     )
+    unlabelled: Literal["other_levels"] | None = Field(
+        None,
+        description="other_levels: clips of the levels that are not told apart take part without a label, as paired "
+        "recordings that every owner of the data has; null leaves them out",
+    )
     signals: Literal["filtered", "raw"] = Field(
         "filtered", description="which of the owners' folders of biosignals is read"
     )
@@ -80,6 +85,10 @@ class BioVid(Dataset):
     def targets(self) -> dict[str, list[str] | None]:
         return {self.options.target: list(self.options.classes)}
 
+    def _takes(self, level: str) -> bool:
+        """Return whether clips of a level are read, with or without a label."""
+        return level in self.options.classes or self.options.unlabelled is not None
+
     def read(self, ledger: Ledger) -> pd.DataFrame:
         kinds = {
             "video": Kind("video", ".mp4", mp4_problem),
@@ -105,7 +114,7 @@ class BioVid(Dataset):
     ) -> dict[str, object] | None:
         """Return the row of a sample; None where it is of no class that is wanted, or has no file that can be used."""
         subject, level, _ = name.split("-")
-        if level not in self.options.classes:
+        if not self._takes(level):
             return None
         if listed is not None and (problem := listed.get(name, f"not in {LIST}")):
             ledger.add(name, "", "ingest", problem)
@@ -115,7 +124,7 @@ class BioVid(Dataset):
                 missing = f"{kinds[source].folder}/{subject}/{name}{kinds[source].suffix}"
                 ledger.add(name, source, "ingest", f"no file {missing}")
         row: dict[str, object] = {"sample_id": name, "subject_id": subject, "group_id": subject}
-        row[self.options.target] = level
+        row[self.options.target] = level if level in self.options.classes else None
         for source in kinds:  # a clip is a whole file
             path = files.get(source, {}).get(name)
             row |= {f"{source}_path": path, f"{source}_start": float("nan"), f"{source}_stop": float("nan")}
@@ -135,7 +144,7 @@ class BioVid(Dataset):
         for entry in _files(self.root / kind.folder):
             folder, name = os.path.basename(os.path.dirname(entry.path)), entry.name.removesuffix(kind.suffix)
             match = NAME.fullmatch(name)
-            if match and match["level"] not in self.options.classes:
+            if match and not self._takes(match["level"]):
                 continue
             if not match or not entry.name.endswith(kind.suffix):
                 problem = f"{entry.path}: not the name of a BioVid clip; the file is not read"

@@ -117,6 +117,15 @@ def test_only_the_classes_asked_for_are_read(pristine):
     assert len(read(pristine, classes=["PA4", "PA2"])[0]) == len(NAMES) / 2
 
 
+def test_clips_of_other_levels_may_take_part_without_a_label(pristine):
+    table, entries = read(pristine, classes=["BL1", "PA3"], unlabelled="other_levels")
+    assert sorted(table["sample_id"]) == sorted(NAMES)
+    level = table["sample_id"].str.split("-").str[1]
+    assert (table.loc[level == "BL1", "pain"] == "BL1").all()
+    assert table.loc[level == "PA4", "pain"].isna().all()
+    assert entries == []
+
+
 @pytest.mark.parametrize("classes", [["BL1"], ["BL1", "BL1"], ["BL1", "PA5"]])
 def test_classes_that_cannot_be_told_apart_are_refused(classes):
     with pytest.raises(ValidationError):
