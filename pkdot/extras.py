@@ -17,7 +17,7 @@ IMPORTED_BY = {  # extras of pyproject.toml -> what their packages are imported 
     ),
     "simulate": ("anny", "numba"),
     "export": ("onnx", "onnxruntime", "onnxscript"),
-    "serve": ("fastapi", "multipart", "uvicorn"),
+    "serve": ("fastapi", "multipart", "python_multipart", "starlette", "uvicorn"),
 }
 
 

@@ -30,16 +30,14 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
     Raises
     ------
     ConfigError
-        FastAPI and uvicorn are not installed, or the address cannot be used.
+        No single file holds what the student takes, or the address cannot be used.
     """
-    try:
-        import python_multipart  # noqa: F401
-        import uvicorn
+    import python_multipart  # noqa: F401 - the application reads forms with it
+    import uvicorn
 
-        from pkdot.inference.application import make_app
-        from pkdot.inference.workers import pool_of
-    except ImportError as error:
-        raise ConfigError(f"it needs {error.name}, which is not installed: pip install 'pkdot[serve]'") from error
+    from pkdot.inference.application import make_app
+    from pkdot.inference.workers import pool_of
+
     exported = bundle.suffix == ".onnx"
     described = load_student(bundle).description if exported else read_bundle(bundle)
     if not Wanted(described.modalities).suffixes:

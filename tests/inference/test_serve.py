@@ -222,7 +222,9 @@ def test_what_is_missing_is_a_sentence(tmp_path, monkeypatch, folder, server):
     with pytest.raises(SystemExit, match="cannot listen there"):
         main(["serve", str(folder / "student"), "--port", port])
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    with pytest.raises(SystemExit, match=r"it needs uvicorn, which is not installed: pip install 'pkdot\[serve\]'"):
+    with pytest.raises(
+        SystemExit, match=r"needs the package uvicorn, which is not installed. Run: pip install 'pkdot\[serve\]'"
+    ):
         main(["serve", str(folder / "student")])
 
 
