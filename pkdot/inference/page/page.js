@@ -90,18 +90,20 @@ function tell(event) {
   at("when").textContent = `from ${event.start.toFixed(1)} s`;
   if (answer.probabilities) {
     at("answer").textContent = answer.prediction;
-    at("bars").replaceChildren(...Object.entries(answer.probabilities).map(([name, p]) => bar(name, p, 0, 1, `${Math.round(100 * p)} %`)));
+    at("bars").replaceChildren(...Object.entries(answer.probabilities).map(([name, p], number) => bar(number, name, p, 0, 1, `${Math.round(100 * p)} %`)));
     return;
   }
   const last = Object.entries(answer.values).map(([name, values]) => [name, values[values.length - 1]]);
   at("answer").textContent = last.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ");
-  at("bars").replaceChildren(...last.map(([name, value]) => bar(name, value, ...(about.ranges[name] || [-1, 1]), value.toFixed(2))));
+  at("bars").replaceChildren(...last.map(([name, value], number) => bar(number, name, value, ...(about.ranges[name] || [-1, 1]), value.toFixed(2))));
 }
 
-function bar(name, value, low, high, text) {
+function bar(place, name, value, low, high, text) {
   const row = document.createElement("div"), label = document.createElement("span"), meter = document.createElement("meter"), number = document.createElement("span");
   row.className = "bar";
-  label.textContent = label.title = name;
+  label.textContent = `● ${name}`;
+  label.title = name;
+  label.style.color = COLOURS[place % COLOURS.length];
   Object.assign(meter, { min: low, max: high, value });
   number.textContent = text;
   row.append(label, meter, number);
