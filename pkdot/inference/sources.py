@@ -204,6 +204,7 @@ def _of_folder(folder: Path, wanted: Wanted) -> Iterator[Recording]:
         names = sorted(name for name in files if not name.startswith("."))
         if LISTING in names and wanted.arrays:
             found = list(_of_table(here / LISTING, wanted))
+            folders.clear()  # the table says which of the files below it are wanted
         else:
             found = [wanted.recording(here / name) for name in names if name.lower().endswith(wanted.suffixes)]
         if not found and "faces" in wanted.features and any(is_crop(name) for name in names):

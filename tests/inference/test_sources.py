@@ -103,7 +103,8 @@ def test_a_table_names_a_file_for_each_modality(tmp_path):
         assert r4.problem == f"{table}, row 5: the gyroscope is empty, and the bundle cannot do without it"
         assert r5.name == f"{table}, row 6"
         assert "leads out of" in r6.problem
-    touch(tmp_path / "a.npy")
+    touch(tmp_path / "a.npy", tmp_path / "signals" / "b.npy")
+    assert len(found([tmp_path], MOTION)) == 6  # the files of the table are not taken once more
     assert found([tmp_path / "a.npy"], MOTION)[0].raws["motion"].rate == 50
     assert found([tmp_path / "a.npy"], Wanted(MOTION.modalities, rate=25.0))[0].raws["motion"].rate == 25
 
