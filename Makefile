@@ -1,14 +1,20 @@
-# Two commands do it all: `make report` and `make test`. Both set up the environment first, once.
+# Two commands do it all: `make report` and `make test`. `make real` is the first of them on real data. Each sets up the
+# environment first, once.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CORES ?= all
 
-.PHONY: report test lint bench docs lock clean
+.PHONY: report real test lint bench docs lock clean
 
 report: $(READY)
 	$(BIN)/snakemake --cores $(CORES) results/biovid/report.html
+
+# Real data that a package carries: both reports, and what few and wrong labels change.
+real: $(READY)
+	$(BIN)/snakemake --cores $(CORES) results/digits/report.html results/digits/privilege.html \
+		results/watch/report.html results/watch/privilege.html
 
 test: $(READY)
 	$(BIN)/python -m pytest -n auto

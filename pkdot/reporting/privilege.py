@@ -80,7 +80,8 @@ def _content(numbers: dict[str, Any], params: PrivilegeParams) -> dict[str, Any]
         "reasons": reasons(numbers),
         "tiles": _tiles(numbers, primary),
         "of": {cell["name"]: labels_of(cell, unit) for cell in cells},
-        "by_noise": {_wrong(noise): these for noise, these in by_noise.items()},
+        "short": {cell["name"]: _short_of(cell) for cell in cells},
+        "tables": {"": cells} if params.cross else {_wrong(noise): these for noise, these in by_noise.items()},
         "of_method": {cell["name"]: {row["method"]: row for row in cell["rows"]} for cell in cells},
         "over_labels": _over_labels([these for these in by_noise.values() if len(these) > 1], numbers),
         "over_noise": _over_noise(column, numbers) if params.cross else "",
@@ -168,20 +169,18 @@ def _tiles(numbers: dict[str, Any], cell: dict[str, Any]) -> list[tuple[dict[str
 
 
 def _styles(numbers: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return how each method is drawn: its kind has a colour, its place among its kind a line and a marker."""
-    from pkdot.reporting.plotting import BASELINE, STUDENT, THIRD, UPPER_BOUND
+    """Return how each student is drawn: its kind has a colour, its place among its kind a line and a marker."""
+    from pkdot.reporting.plotting import BASELINE, STUDENT, THIRD
 
     def kind(name: str) -> tuple[str, float]:
         if name == numbers["method"]:
             return STUDENT, 2.2
-        if name in numbers["teachers"]:
-            return UPPER_BOUND, 1.2
         if name in numbers["prevalent_only"]:
             return BASELINE, 1.2
         return (STUDENT, 1.2) if name in numbers["controls"] else (THIRD, 1.2)
 
     styles: dict[str, dict[str, Any]] = {}
-    for name in [*numbers["methods"], *numbers["teachers"]]:
+    for name in numbers["methods"]:
         colour, width = kind(name)
         before = sum(style["color"] == colour for style in styles.values())
         line, marker = ("-", "--", ":", "-.")[before % 4], "osD^vPX*"[before % 8]
