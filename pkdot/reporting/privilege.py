@@ -80,6 +80,7 @@ def _content(numbers: dict[str, Any], params: PrivilegeParams) -> dict[str, Any]
         "reasons": reasons(numbers),
         "tiles": _tiles(numbers, primary),
         "of": {cell["name"]: labels_of(cell, unit) for cell in cells},
+        "arms": {name: name.removeprefix(f"{numbers['method']}_").replace("_", " ") for name in numbers["controls"]},
         "short": {cell["name"]: _short_of(cell) for cell in cells},
         "tables": {"": cells} if params.cross else {_wrong(noise): these for noise, these in by_noise.items()},
         "of_method": {cell["name"]: {row["method"]: row for row in cell["rows"]} for cell in cells},
@@ -131,7 +132,7 @@ def reasons(numbers: dict[str, Any]) -> list[str]:
     cell = next(cell for cell in numbers["cells"] if cell["name"] == numbers["primary"])
     gate, gain, method = cell["gate"], cell["gain"], numbers["method"]
     sentences = [
-        f"{gate['method']} against {gate['reference']}, which sees prevalent modalities alone: {_interval(gate)}. "
+        f"The {gate['method']} against {gate['reference']}, which sees prevalent modalities alone: {_interval(gate)}. "
         + ("There is something to distil." if gate["verdict"] == "better" else "So there is nothing to distil."),
         f"{method} against the baseline, {gain['reference']}: {_interval(gain)}.",
     ]
