@@ -94,7 +94,7 @@ def verdict(contrast: dict) -> str:
 
 def smallest_p(subjects: int, compared: int) -> float:
     """Return the smallest corrected p-value that swaps in so many subjects can give for so many contrasts."""
-    return min(1.0, compared * 2.0 / 2**subjects)
+    return min(1.0, compared * 2.0 ** (1 - subjects))
 
 
 def warnings_of_the_test(summary: dict, scheme: str) -> list[str]:

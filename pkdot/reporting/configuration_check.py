@@ -10,6 +10,7 @@ from typing import Any
 
 from pkdot.config import Experiment
 from pkdot.errors import ConfigError, DataError
+from pkdot.layout import arm_of
 from pkdot.params import canonical
 from pkdot.provenance import to_delete
 from pkdot.stages import STAGES
@@ -38,7 +39,9 @@ def check_configuration(experiment: Experiment, name: str, records: dict[Path, d
 
 def _current(experiment: Experiment, name: str, record: dict) -> Iterator[dict[str, Any]]:
     """Yield the present parameters of each job of the record's stage that could be the same job."""
-    values = {**record["params"], "experiment": name, "method": record["params"].get("label")}
+    params = record["params"]
+    arm = arm_of(params.get("control"))  # of teachers that a control has for itself; students have none
+    values = {**params, "experiment": name, "method": params.get("label"), "arm": arm}
     for stage in STAGES.values():
         if stage.module != record["stage"]:
             continue

@@ -193,6 +193,7 @@ def test_a_teacher_that_gains_nothing_leaves_nothing_to_distil():
 def test_the_smallest_p_is_that_of_all_signs_equal():
     assert smallest_p(5, 1) == 2 / 32
     assert smallest_p(2, 10) == 1
+    assert smallest_p(2000, 10) == 0  # smaller than any number of the machine
 
 
 def test_people_who_are_seen_together_count_as_one():

@@ -48,3 +48,17 @@ def test_stand_in_data_that_the_workflow_makes_must_be_those_asked_for(tmp_path)
     other = other_options(asked, clips=3)
     with pytest.raises(DataError, match=rf"preparation.clips = 3, but .* Delete {tmp_path}/own and run again"):
         check_configuration(e, "biovid", recorded(tmp_path / "own", other))
+
+
+def test_teachers_of_a_control_arm_are_what_the_configuration_wants_of_that_arm(tmp_path):
+    e = load(REPO / "config" / "digits.yaml")
+    for arm in ("", "controls/shuffled/"):
+        params = jobs.teachers(e, 0, arm)
+        folder = tmp_path / arm / "teachers"
+        with job("pkdot.training.teacher", folder, params) as scratch:
+            (scratch / "teachers.json").write_text("{}\n")
+        records = {folder / "run.json": read_json(folder / "run.json")}
+        check_configuration(e, "digits", records)
+        other = {path: {**record, "params": {**record["params"], "dim": 5}} for path, record in records.items()}
+        with pytest.raises(DataError, match="made with dim = 5"):
+            check_configuration(e, "digits", other)
