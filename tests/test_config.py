@@ -116,6 +116,19 @@ def with_a_modality_called_dropout():
         (changed(ablation={"a": {"method": "sp"}}), "ablation_reference is 'released', but the ablation has a"),
         (changed("evaluation", contrasts=[["kd", "sp"]]), "contrasts names 'sp', but students.methods has no such"),
         (changed("evaluation", contrasts=[["kd", "kd"]]), "compares 'kd' with itself"),
+        (changed("students", controls={"sp": ["shuffled"]}), "'sp', which is no method of the contest"),
+        (changed("students", controls={"student_only": ["shuffled"]}), "has no privilege to control for"),
+        (changed("students", controls={"kd": ["shuffled", "shuffled"]}), "controls.kd names an arm twice"),
+        (
+            changed(
+                "students",
+                methods=["student_only", "modality_hallucination"],
+                controls={"modality_hallucination": ["prevalent_teacher"]},
+            ),
+            "needs the privileged data themselves; use shuffled",
+        ),
+        (changed("splits", labelled=0), "splits.labelled"),
+        (changed("splits", labelled=1.5), "splits.labelled"),
         (
             changed(ablation={"a": {"method": "sp", "fusion": {"name": "gated_cross_attention", "heads": 3}}}),
             "3 heads",
