@@ -52,10 +52,11 @@ def write_world(folder: Path, rows: int) -> None:
 def run_fold(folder: Path) -> None:
     """Run the stage of one fold."""
     from pkdot.evaluation.fold import FoldParams, evaluate_fold
+    from pkdot.layout import teachers_of
     from pkdot.tasks import TaskParams
 
     task = TaskParams(kind="regression", loss="ccc")
-    params = FoldParams(fold=0, seeds=SEEDS, methods=STUDENTS, modalities=MODALITIES, task=task)
+    params = FoldParams(fold=0, seeds=SEEDS, methods=STUDENTS, teachers=teachers_of(MODALITIES, ["face"]), task=task)
     evaluate_fold(
         folder / "manifest.parquet",
         folder / "teachers",
@@ -75,7 +76,7 @@ def run_summary(folder: Path) -> None:
         experiment="made_up",
         task={"kind": "regression", "loss": "ccc"},
         methods=STUDENTS,
-        teachers=teachers_of(MODALITIES),
+        teachers=teachers_of(MODALITIES, ["face"]),
         prevalent_only=STUDENTS[:1],
         compared=STUDENTS[1:],
         contrasts=[],
