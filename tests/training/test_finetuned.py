@@ -32,6 +32,8 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finetuned")
     make_arrays(folder / "own", subjects=6, seconds=3)
     values = {**arrays_config(str(folder / "own")), "shards": 1}
+    values["modalities"]["pulse"] |= {"role": "prevalent"}  # it tells the class, so that training has something to gain
+    values["modalities"]["motion"] |= {"role": "privileged"}
     values["students"] = {**values["students"], "methods": ["encoder_head", "student_only", "kd"], "candidates": 1}
     e = load(write_config(folder / "config" / "tiny.yaml", values))
     out = folder / "out"
@@ -57,12 +59,12 @@ def students(prepared, method, name="students", **changes):
 
 def encoder_of(folder):
     state = load_file(folder / "weights.safetensors")
-    return {k.removeprefix("encoders.motion."): v for k, v in state.items() if k.startswith("encoders.motion.")}
+    return {k.removeprefix("encoders.pulse."): v for k, v in state.items() if k.startswith("encoders.pulse.")}
 
 
 def test_its_encoder_is_trained_and_its_normalisation_stays(prepared):
     _, out, _ = prepared
-    frozen = load_file(out / "encoders/motion/weights.safetensors")
+    frozen = load_file(out / "encoders/pulse/weights.safetensors")
     training = TrainingParams(steps=60, evaluate_every=20, batch_size=8, learning_rate=0.01)  # until it is better
     own = encoder_of(students(prepared, "kd", start="random", training=training))
     assert own.keys() == {name for name in frozen if not name.startswith("head.")}
@@ -75,7 +77,7 @@ def test_it_begins_where_the_frozen_encoder_is(prepared):
     _, out, _ = prepared
     folder = students(prepared, "student_only", "begins")
     history = pd.read_csv(folder / "history.csv")
-    metrics = json.loads((out / "encoders/motion/metrics.json").read_text())
+    metrics = json.loads((out / "encoders/pulse/metrics.json").read_text())
     assert history["score"][0] == pytest.approx(metrics["validation"]["score"])
     assert history["score"].max() >= history["score"][0]
 
@@ -89,7 +91,7 @@ def test_its_description_and_weights_give_its_predictions_from_raw_arrays(prepar
     network.load_state_dict(load_file(folder / "weights.safetensors"))
     table = pd.read_parquet(folder / "predictions.parquet")
     rows = samples.table.set_index("sample_id").index.get_indexer(table["sample_id"])
-    arrays = {"motion": torch.from_numpy(Features(out / "motion", samples)[rows])}
+    arrays = {"pulse": torch.from_numpy(Features(out / "pulse", samples)[rows])}
     with torch.no_grad():
         scores = network(arrays).logits.softmax(dim=1).numpy()
     np.testing.assert_allclose(scores, table[["score_0", "score_1"]], atol=1e-5)
