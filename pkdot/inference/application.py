@@ -236,6 +236,7 @@ async def _received(request: Request, limits: Limits, stack: contextlib.AsyncExi
     most = int(limits.megabytes * 1e6)
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
+        await _discard(request, most)
         raise Refusal(413, f"the file has {int(declared) / 1e6:,.1f} MB, and {limits.megabytes:.4g} MB are allowed")
     limited = Request(request.scope, _limited(request, most, limits))
     try:
@@ -260,6 +261,18 @@ async def _received(request: Request, limits: Limits, stack: contextlib.AsyncExi
         raise Refusal(400, "the connection ended before the file had come") from error
 
 
+async def _discard(request: Request, most: int) -> None:
+    """Read on for a second at the most: a client that is still sending would otherwise lose the answer."""
+    size = 0
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(1.0):
+            while size <= most:
+                message = await request.receive()
+                size += len(message.get("body", b""))
+                if message["type"] == "http.disconnect" or not message.get("more_body"):
+                    return
+
+
 def _limited(request: Request, most: int, limits: Limits) -> Callable[[], Awaitable[Any]]:
     """Return what receives the parts of a request, until they are too many or too slow."""
     deadline, size = time.monotonic() + limits.upload, 0
@@ -272,6 +285,7 @@ def _limited(request: Request, most: int, limits: Limits) -> Callable[[], Awaita
             raise Refusal(408, f"the file did not come within {limits.upload:.4g} s") from error
         size += len(message.get("body", b""))
         if size > most:
+            await _discard(request, most)
             raise Refusal(413, f"the file has more than the {limits.megabytes:.4g} MB that are allowed")
         return message
 
