@@ -93,7 +93,11 @@ def features_of_students(wildcards):
     """Return the arrays that students read who train their encoders; nothing for all others."""
     e = experiment(wildcards.experiment)
     fold = int(wildcards.fold) if wildcards.fold.isdigit() else wildcards.fold
-    if jobs.students(e, fold, wildcards.method).encoder == "frozen":
+    try:
+        encoder = jobs.students(e, fold, wildcards.method).encoder
+    except PkdotError as error:
+        raise WorkflowError(f"config/{wildcards.experiment}.yaml: {error}") from None
+    if encoder == "frozen":
         return []
     files = Layout.of(wildcards.experiment)
     shards = range(e.shards)
