@@ -34,17 +34,23 @@ PACKAGES = (
     "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot",
     "snakemake",
 )  # fmt: skip
+LOOKS = ("*.html", "*.css")  # what modules of the same folder fill with values
 SETTLED = 100_000_000  # nanoseconds after which a change of a file shows in its time, on every file system in use
 
 
 def code_hash(module: str, params: Params) -> str:
-    """Hash of the source of a stage: its module, the plug-ins that ``params`` name, and all they import.
+    """Hash of the source of a stage: its module, the plug-ins that ``params`` name, all they import, and templates.
 
-    Only modules of this package count. The imports are read from the source, so nothing is imported.
+    Only modules of this package count. The imports are read from the source, so nothing is imported. Templates and
+    styles count as code of the modules in their folder.
     """
     digest = hashlib.sha256()
-    for name, path in sorted(closure((module, *modules_of(params))).items()):
+    modules = closure((module, *modules_of(params)))
+    for name, path in sorted(modules.items()):
         digest.update(f"{name} {_source_hash(path)}\n".encode())
+    for folder in sorted({path.parent for path in modules.values()}):
+        for path in sorted(path for kind in LOOKS for path in folder.glob(kind)):
+            digest.update(f"{path.name} {_source_hash(path)}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -3,7 +3,8 @@
 Snakemake knows the parameters and the inputs of what it made in this folder, by name and time. The records know more:
 every file that a job wrote and read, with its content. By them a job is *due* where a file that it wrote or read is
 gone, where one that it read has another content now, and where its files came from elsewhere (`dvc pull`, a copy) and
-its parameters or code are others now. The workflow forces jobs that are due, and with them all that is made of their
+its parameters or code are others now. So it is with pages too: an old one stays where its own job fails, and Snakemake
+no longer knows what made it. The workflow forces jobs that are due, and with them all that is made of their
 files; nothing is removed to that end.
 """
 
@@ -22,6 +23,8 @@ from pkdot.lock import quiet
 from pkdot.params import canonical
 
 GONE = "this file, or another of the job that made it, is gone"
+PAGE = ".html"
+OTHER = "its options or its code are others now"
 FOREIGN = "it came from elsewhere and does not belong to the configuration"
 
 
@@ -80,8 +83,8 @@ def due(ledger: Path, parameters: Callable[[str], str | None]) -> dict[str, str]
         if Path(name).parent != Path(marker).parent:
             continue  # a folder below that of the job, or what an earlier job left
         reason = _torn(name, record, found) or _changed(record, makers)
-        if reason is None and name in foreign and _is_other(record, parameters(marker)):
-            reason = FOREIGN
+        if reason is None and (name in foreign or marker.endswith(PAGE)) and _is_other(record, parameters(marker)):
+            reason = FOREIGN if name in foreign else OTHER
         if reason:
             reasons[marker] = reason
     return dict(sorted(reasons.items()))

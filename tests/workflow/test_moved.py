@@ -55,6 +55,18 @@ def test_what_was_made_stays_until_the_new_is_there_and_no_job_is_forgotten(fini
     assert planned_jobs(finished, REPORT) == []
 
 
+def test_the_old_report_stays_where_its_own_job_fails(finished):
+    fragment = finished / "pkdot/reporting/sections/tnet.html"
+    whole, before = fragment.read_text(), (finished / REPORT).read_bytes()
+    fragment.write_text(whole + "{% endif %}")
+    assert "failed" in snakemake(finished, REPORT, check=False)
+    assert (finished / REPORT).read_bytes() == before
+    assert planned_jobs(finished, REPORT) == ["report"]
+    fragment.write_text(whole + "<!-- mended -->")
+    assert jobs_of(snakemake(finished, REPORT)) == ["report"]
+    assert (finished / REPORT).read_bytes() != before
+
+
 def test_to_look_at_what_does_not_belong_changes_nothing(finished):
     """As after a pull, with another configuration than that of the files."""
     shutil.rmtree(finished / ".snakemake")

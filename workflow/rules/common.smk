@@ -1,6 +1,7 @@
 """What the rules share: the experiment of a wildcard, its folds, its files."""
 
 import re
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 from snakemake.io import regex_from_filepattern
@@ -20,6 +21,20 @@ def experiment(name):
         raise WorkflowError(str(error)) from None
 
 
+@contextmanager
+def configuration(name):
+    """Tell an error of what stands inside as one of config/<name>.yaml."""
+    try:
+        yield
+    except PkdotError as error:
+        raise WorkflowError(f"config/{name}.yaml: {error}") from None
+
+
+def number(value):
+    """The number that a wildcard stands for; a word, such as `all`, stays one."""
+    return int(value) if value.isdigit() else value
+
+
 def job_params(verb, *names):
     """A function of the wildcards: the parameters of a job as one line of JSON.
 
@@ -27,18 +42,12 @@ def job_params(verb, *names):
     """
 
     def params(wildcards):
-        chosen = {name: getattr(wildcards, name) for name in names}
-        numbers = {
-            name: int(value) for name, value in chosen.items() if value.isdigit()
-        }
+        chosen = {name: number(getattr(wildcards, name)) for name in names}
         described = experiment(wildcards.experiment)
-        try:
-            make = STAGES[verb].make_params()
-            return jobs.job_params(verb, make(described, **{**chosen, **numbers}))
-        except PkdotError as error:
-            raise WorkflowError(
-                f"config/{wildcards.experiment}.yaml: {error}"
-            ) from None
+        with configuration(wildcards.experiment):
+            return jobs.job_params(
+                verb, STAGES[verb].make_params()(described, **chosen)
+            )
 
     return params
 
@@ -92,11 +101,8 @@ def teachers_of_students(wildcards):
 def features_of_students(wildcards):
     """Return the arrays that students read who train their encoders; nothing for all others."""
     e = experiment(wildcards.experiment)
-    fold = int(wildcards.fold) if wildcards.fold.isdigit() else wildcards.fold
-    try:
-        encoder = jobs.students(e, fold, wildcards.method).encoder
-    except PkdotError as error:
-        raise WorkflowError(f"config/{wildcards.experiment}.yaml: {error}") from None
+    with configuration(wildcards.experiment):
+        encoder = jobs.students(e, number(wildcards.fold), wildcards.method).encoder
     if encoder == "frozen":
         return []
     files = Layout.of(wildcards.experiment)
@@ -116,12 +122,8 @@ def cells_of(pattern):
 
     def files(wildcards):
         e = experiment(wildcards.experiment)
-        try:
+        with configuration(wildcards.experiment):
             names = [cell.name for cell in e.study.cells]
-        except PkdotError as error:
-            raise WorkflowError(
-                f"config/{wildcards.experiment}.yaml: {error}"
-            ) from None
         return expand(pattern, cell=names, fold=range(e.splits.fold_count), **wildcards)
 
     return files
@@ -183,13 +185,11 @@ def marker_of_root(wildcards):
 @cache
 def marks(name):
     """Return the parameters of ingestion and the folder of the marks of the raw files, brought up to date once a run."""
-    try:
+    with configuration(name):
         params = jobs.ingest(experiment(name))
         job = jobs.job_params("ingest", params)
         if workflow.is_main_process:
             changes.refresh(changes.folder_of(job), params)
-    except PkdotError as error:
-        raise WorkflowError(f"config/{name}.yaml: {error}") from None
     return job, changes.folder_of(job)
 
 

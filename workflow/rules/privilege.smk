@@ -40,7 +40,7 @@ rule privilege:
         predictions=cells_of(rules.cell.output.predictions),
     output:
         numbers=FILES.privilege,
-        page=FILES.privilege_page,
+        page=update(FILES.privilege_page),
     log:
         f"{LOGS}/privilege.log",
     conda:
@@ -52,7 +52,6 @@ rule privilege:
     params:
         cfg=job_params("privilege", "experiment"),
         below=lambda wildcards: jobs.all_cells(experiment(wildcards.experiment)),
-        looks=LOOKS,
     shell:
         "pkdot privilege --manifest {input.manifest} --cells {input.cells} --out $(dirname {output.page})"
         " --params {params.cfg:q} 2> {log}"

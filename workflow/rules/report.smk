@@ -1,15 +1,5 @@
 """Everything in one HTML file."""
 
-from pkdot.files import sha256
-
-# Templates and styles are no modules. Their hashes are parameters and not inputs, so that results may be moved to
-# another checkout.
-LOOKS = [
-    sha256(path)
-    for kind in ("html", "css")
-    for path in sorted(Path(workflow.basedir, "pkdot", "reporting").rglob(f"*.{kind}"))
-]
-
 
 rule report:
     """Write the report."""
@@ -29,7 +19,7 @@ rule report:
             rules.summary,
         ),
     output:
-        FILES.report,
+        update(FILES.report),
     log:
         f"{LOGS}/report.log",
     conda:
@@ -41,7 +31,6 @@ rule report:
     params:
         cfg=job_params("report", "experiment"),
         below=lambda wildcards: jobs.everything(experiment(wildcards.experiment)),
-        looks=LOOKS,
         processed=lambda wildcards, input: Path(input.ledger).parent,
         results=lambda wildcards, input: Path(input.summary).parent,
     shell:
@@ -61,7 +50,7 @@ rule ablation:
             ],
         ),
     output:
-        FILES.ablation,
+        update(FILES.ablation),
     log:
         f"{LOGS}/ablation.log",
     conda:
@@ -72,7 +61,6 @@ rule ablation:
         runtime=10,
     params:
         cfg=job_params("ablation", "experiment"),
-        looks=LOOKS,
     shell:
         "pkdot ablation --summary {input.summary} --protocols {input.protocols} --out $(dirname {output})"
         " --params {params.cfg:q} 2> {log}"
