@@ -51,7 +51,7 @@ class RKDOptions(Options):
 
     angle: float = Field(2.0, ge=0, description="weight of the angles against the distances")
     rows: int = Field(
-        128, ge=3, description="samples among which angles are measured; more in a batch are drawn from, anew each step"
+        64, ge=3, description="samples among which angles are measured; more in a batch are drawn from, anew each step"
     )
 
 
