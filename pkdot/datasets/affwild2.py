@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,11 @@ class AffWild2Options(Params):
         True,
         description="interleave as many sequences as the dilation, so that each frame is predicted once; "
         "otherwise the frames between those of the first sequence are left out",
+    )
+    unlabelled: Literal["frames"] | None = Field(
+        None,
+        description="frames: sequences of which no frame has a valid annotation take part without a label, as "
+        "recordings of face and voice; null leaves them out",
     )
 
 
@@ -155,7 +161,7 @@ class AffWild2(Dataset):
         values = np.concatenate([values, np.full((1, 2), np.nan)]).astype(np.float32)
         for number, first, frames in self._cut(len(values) - 1):
             row: dict[str, object] = {"sample_id": f"{track.name}-{number + 1:06d}"}
-            if np.isnan(values[frames]).all():
+            if np.isnan(values[frames]).all() and self.options.unlabelled is None:
                 ledger.add(f"{track.name}-{number + 1:06d}", "", "ingest", "no frame has a valid annotation")
                 continue
             row |= {name: list(column.reshape(shape)) for name, column in zip(TARGETS, values[frames].T, strict=True)}

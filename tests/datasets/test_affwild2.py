@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import REPO, write_config
 
+from pkdot.data import Samples
 from pkdot.datasets.affwild2 import AffWild2, AffWild2Options, Track, group_of, read_annotation
 from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams, ingest
@@ -23,6 +24,7 @@ from pkdot.features.base import Source
 from pkdot.features.faces import Faces, FacesOptions
 from pkdot.ledger import Ledger
 from pkdot.simulation.video import write_h264
+from pkdot.splits import Parts, SplitParams, make_splits
 
 SMALL = {"frames": 2, "dilation": 2, "subclips": 3}  # a sequence spans 12 frames, and there are two a span
 
@@ -166,6 +168,34 @@ def test_a_sequence_without_any_valid_frame_is_dropped_and_said(root):
     table, problems = root.read()
     assert table["sample_id"].tolist() == ["video1-000013", "video1-000014"]
     assert "video1-000001: no frame has a valid annotation (dropped)" in problems
+
+
+def test_frames_without_annotation_may_take_part_without_a_label_and_are_never_tested(root, tmp_path):
+    values = ramp(24)
+    values[:12] = -5
+    for name in ("video1", "video2", "video3", "video4"):
+        root.annotate(name, values, part="Validation_Set" if name == "video4" else "Train_Set")
+        root.film(f"{name}.mp4", 24)
+    table, problems = root.read(unlabelled="frames")
+    assert table["sample_id"].tolist()[:4] == [f"video1-{n:06d}" for n in (1, 2, 13, 14)]
+    assert not any("dropped" in problem for problem in problems)
+    assert sum("12 of 24 rows have no valid valence" in problem for problem in problems) == 4
+    dataset = DatasetChoice(name="affwild2", options={**SMALL, "unlabelled": "frames"})
+    sources = {"face": "face", "voice": "audio"}
+    ingest(tmp_path / "out", IngestParams(dataset=dataset, root=str(root.folder), sources=sources))
+    manifest = tmp_path / "out" / "manifest.parquet"
+    make_splits(manifest, tmp_path / "out", SplitParams(scheme="official", validation_fraction=0.3))
+    samples = Samples.load(manifest)
+    parts = Parts.read(tmp_path / "out" / "splits.json", 0, samples)
+    ids = samples.table["sample_id"].to_numpy()
+    without = {name for name in ids if name.endswith(("-000001", "-000002"))}
+    assert set(ids[~samples.labelled]) == without
+    assert set(ids[parts.unlabelled]) < without  # of the training part alone
+    assert len(parts.unlabelled) == len(parts.train) == 4
+    tested = set(ids[np.concatenate([parts.validation, parts.test])])
+    assert not tested & without
+    assert {name[:6] for name in ids[parts.unlabelled]} == {name[:6] for name in ids[parts.train]}
+    assert {name[:6] for name in ids[parts.test]} == {"video4"}
 
 
 def test_rows_past_the_last_frame_are_dropped_and_said(root):
