@@ -87,6 +87,12 @@ class EmbeddingSection(Params):
         description="how much the encoders' training samples are mixed in pairs (both parameters of a beta "
         "distribution, such as 0.4), for tasks of classes; it helps where subjects are few; pictures are not mixed",
     )
+    cross_fit: int | None = Field(
+        None,
+        ge=2,
+        description="each training subject with labels is embedded by an encoder that never saw it: so many parts of "
+        "these subjects are each embedded by an encoder that is trained on the others; null: by the encoder of all",
+    )
     seed: int = Field(0, ge=0, description="seed of the encoders' weights, order and augmentation")
 
 
@@ -191,6 +197,7 @@ class Variant(Params):
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
     start: Start | None = Field(None, description="where the student begins, where it differs")
     encoder: Literal["frozen", "finetuned"] | None = Field(None, description="the student's encoder, where it differs")
+    ensemble: bool | None = Field(None, description="whether teachers of all seeds teach together, where it differs")
 
 
 class Experiment(Params):

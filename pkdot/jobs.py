@@ -93,6 +93,7 @@ def encoder(e: Experiment, modality: str, fold: FoldName) -> EncoderParams:
     """Return the parameters of one encoder."""
     e = e.for_fold(fold)
     chosen = e.modalities[modality]
+    trained = {e.students.encoder, *(variant.encoder for variant in e.ablation.values())}
     return EncoderParams(
         modality=modality,
         encoder=chosen.encoder,
@@ -101,9 +102,11 @@ def encoder(e: Experiment, modality: str, fold: FoldName) -> EncoderParams:
         tokens=e.embedding.tokens,
         decorrelation=e.embedding.decorrelation,
         mixup=e.embedding.mixup,
+        cross_fit=e.embedding.cross_fit,
         task=e.task,
         fold=fold,
         seed=e.embedding.seed,
+        maps=chosen.role == "prevalent" and "finetuned" in trained,
         compute=e.compute,
     )
 
@@ -150,7 +153,7 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
         tnet=tnet,
         start=variant.start or e.students.start,
         encoder=variant.encoder or e.students.encoder,
-        ensemble=e.teacher.ensemble,
+        ensemble=e.teacher.ensemble if variant.ensemble is None else variant.ensemble,
         training=training,
         control=control,
         control_seed=e.students.control_seed,

@@ -23,6 +23,7 @@ MANIFEST, ABOUT, SPLITS, LEDGER = "manifest.parquet", "dataset.json", "splits.js
 INGEST_LEDGER, INGEST_RECORD = "ingest.ledger.csv", "ingest.run.json"
 INDEX, INDEX_LEDGER = "index.parquet", "index.ledger.csv"
 WEIGHTS, EMBEDDINGS, HISTORY, METRICS = "weights.safetensors", "embeddings.npy", "history.csv", "metrics.json"
+MAPS = "maps.npy"  # of an encoder with a frozen part, beside its weights
 OUTPUTS, PREDICTIONS, FEATURES = "outputs.safetensors", "predictions.parquet", "features.safetensors"
 TEACHERS, NETWORK = "teachers.json", "network.json"
 SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"

@@ -64,6 +64,8 @@ class Outputs:
         Of the teacher only: the teachers of single modalities.
     alone : Outputs, optional
         Of the teacher only: the teacher that sees the prevalent modalities alone.
+    pooled : Tensor, shape (R, C)
+        Of the teacher only: the predictions of the teachers of single modalities together, each by its reliability.
     """
 
     logits: Tensor
@@ -74,6 +76,7 @@ class Outputs:
     rows: Tensor = NONE
     modalities: dict[str, Outputs] = field(default_factory=dict)
     alone: Outputs | None = None
+    pooled: Tensor = NONE
 
     def with_target(self, target: Tensor, rows: Tensor) -> Outputs:
         """Return a copy with targets and row numbers."""
@@ -237,6 +240,10 @@ class Embedder(nn.Module):
         """Return standardised embeddings, shape (B, T, D), of arrays in the dtype of the feature."""
         return self.standard(self.encoder(arrays))
 
+    def of_maps(self, maps: Tensor) -> Tensor:
+        """Return the same of what the encoder's frozen part made of arrays."""
+        return self.standard(self.encoder.trained_part(maps))
+
     def describe(self) -> EmbedderDescription:
         """Return what it takes to build it again."""
         encoder = self.encoder
@@ -274,9 +281,9 @@ class StudentNetwork(nn.Module):
         arrays : dict of str to Tensor
             Modality -> arrays of shape (B, *shape).
         embedded : dict of str to Tensor, optional
-            Modality -> standardised embeddings that are known already, for modalities without an encoder here.
+            Modality -> standardised embeddings that are known already, for modalities without an encoder or arrays.
         """
-        own = {name: encoder(arrays[name]) for name, encoder in self.encoders.items()}
+        own = {name: encoder(arrays[name]) for name, encoder in self.encoders.items() if name in arrays}
         return torch.cat([{**(embedded or {}), **own}[name] for name in self.modalities], dim=-1)
 
     def forward(self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None) -> Outputs:

@@ -126,6 +126,8 @@ class Distiller(nn.Module):
         The weights to choose from, the most usual first.
     labelled_only : bool
         Whether training uses labelled samples alone, since the loss needs every label, or no teacher.
+    mixing : float
+        How much the samples of a batch are mixed in pairs, as encoders mix theirs; none by 0.
     progress : float
         The share of the steps that are done, set before each step of a training.
     prevalent_only : bool
@@ -140,6 +142,7 @@ class Distiller(nn.Module):
     options: Any  # an instance of the method's own Options
     weights: ClassVar[Sequence[float]] = (1.0, 0.3, 3.0, 0.1, 10.0, 0.03)
 
+    mixing = 0.0
     progress = 1.0
 
     def __init__(self, context: Context, options: Any) -> None:

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
-from pkdot.distillation.base import Distiller, Options, register
+from pkdot.distillation.base import Context, Distiller, Options, register
 from pkdot.distillation.generalized_distillation import imitation_loss
 from pkdot.distillation.transport import transport_loss
 from pkdot.networks import Outputs
@@ -29,6 +30,20 @@ class JointOptions(Options):
     blur: float = Field(0.1, gt=0, description="distance below which rows are not told apart")
     alignment: Literal["permutation_invariant", "sample_aligned"] = Field(
         "sample_aligned", description="whether a row may be carried to any other, or to itself alone"
+    )
+    features: float = Field(0.0, ge=0, description="weight of the distance to the teacher's features")
+    mixup: float = Field(
+        0.0,
+        ge=0,
+        description="how much the samples of a batch are mixed in pairs, with what they are taught (both parameters of "
+        "a beta distribution)",
+    )
+    reliability: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the soft labels that comes from the teachers of single modalities, each by its "
+        "reliability on the validation subjects, and not from the joint teacher",
     )
     warm_up: float = Field(0.1, ge=0, le=1, description="share of the steps over which the weight rises to its value")
     network: Literal["hallucinating", "prevalent"] = Field(
@@ -51,6 +66,10 @@ class PKDOTJoint(Distiller):
         distinct = [setting for i, setting in enumerate(settings) if setting not in settings[:i]]
         return [options.model_copy(update=setting) for setting in distinct[:count]]
 
+    def __init__(self, context: Context, options: Any) -> None:
+        super().__init__(context, options)
+        self.mixing = options.mixup
+
     def student(self) -> nn.Module:
         if self.options.network == "prevalent":
             return self.context.prevalent_student()
@@ -64,7 +83,7 @@ class PKDOTJoint(Distiller):
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         o = self.options
         temperature = None if self.context.task.regression else o.temperature
-        loss = imitation_loss(student.logits, teacher.logits, temperature, soften_student=True)
+        loss = imitation_loss(student.logits, self._soft_labels(teacher), temperature, soften_student=True)
         if temperature is not None:
             loss = loss * temperature**2  # gradients as large as those of the task (Hinton et al. 2015, section 2)
         if o.transport:
@@ -72,4 +91,12 @@ class PKDOTJoint(Distiller):
                 student.features, teacher.features, anchors=o.anchors, blur=o.blur, alignment=o.alignment
             )
             loss = loss + o.transport * described
-        return loss
+        return loss + o.features * mse_loss(student.features, teacher.features) if o.features else loss
+
+    def _soft_labels(self, teacher: Outputs) -> Tensor:
+        """Return what the student imitates: the joint teacher, and a share of what single modalities say."""
+        share = self.options.reliability
+        if not share:
+            return teacher.logits
+        joint = teacher.logits if self.context.task.regression else teacher.logits.log_softmax(dim=1)
+        return joint.lerp(teacher.pooled, share)

@@ -58,6 +58,19 @@ class Encoder(nn.Module):
         """Change a training batch at random without changing its meaning; the default changes nothing."""
         return batch
 
+    @property
+    def has_frozen_part(self) -> bool:
+        """Whether no training changes its first layers, so that students may read what these make of a sample."""
+        return False
+
+    def frozen_part(self, batch: Tensor) -> Tensor:
+        """Return what the layers that are never trained make of arrays (B, *shape): maps of shape (B, ...)."""
+        raise TypeError(f"{type(self).__name__} has no frozen part")
+
+    def trained_part(self, maps: Tensor) -> Tensor:
+        """Encode what ``frozen_part`` returned to (B, T, D)."""
+        raise TypeError(f"{type(self).__name__} has no frozen part")
+
     def forward(self, batch: Tensor) -> Tensor:
         """Encode arrays of shape (B, *shape), in the dtype of the feature, to (B, T, D)."""
         raise TypeError(f"{type(self).__name__} has no forward")

@@ -34,6 +34,14 @@ class R3d18Options(Params):
     normalisation: Literal["kinetics", "imagenet"] = Field(
         "kinetics", description="statistics of colours: those that the weights were made with, or as released"
     )
+    trained_blocks: int = Field(
+        5,
+        ge=0,
+        le=5,
+        description="how many of its five blocks are trained, from the last one back; those before them keep the "
+        "weights that they were given, and students that train their encoder read what these make of a clip, which is "
+        "computed once and without flips",
+    )
     flip: float = Field(0.2, ge=0, le=1, description="probability that a training clip is mirrored")
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
 
@@ -60,6 +68,11 @@ class R3d18(Encoder):
         self.register_buffer("colour_mean", mean, persistent=False)
         self.register_buffer("colour_deviation", deviation, persistent=False)
         self.embed = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(512, dim))
+        blocks = [self.body.stem, self.body.layer1, self.body.layer2, self.body.layer3, self.body.layer4]
+        frozen = len(blocks) - options.trained_blocks
+        self._frozen, self._trained = blocks[:frozen], blocks[frozen:]  # lists: the modules are registered in the body
+        for block in self._frozen:
+            block.requires_grad_(False)
 
     @classmethod
     def without_weights(cls, options: Params) -> Params:
@@ -68,12 +81,32 @@ class R3d18(Encoder):
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         return flip(batch, self.flip, generator)
 
-    def forward(self, batch: Tensor) -> Tensor:
+    @property
+    def has_frozen_part(self) -> bool:
+        return bool(self._frozen)
+
+    def train(self, mode: bool = True) -> R3d18:
+        super().train(mode)
+        for block in self._frozen:
+            block.eval()  # or else its normalisation would follow the batches
+        return self
+
+    def frozen_part(self, batch: Tensor) -> Tensor:
         colours = (batch.float() / 255 - self.colour_mean) / self.colour_deviation
-        clips = by_token(colours, self.tokens, dim=1).permute(0, 4, 1, 2, 3)
-        maps = self.body.layer4(self.body.layer3(self.body.layer2(self.body.layer1(self.body.stem(clips)))))
+        maps = by_token(colours, self.tokens, dim=1).permute(0, 4, 1, 2, 3)
+        for block in self._frozen:
+            maps = block(maps)
+        return maps.unflatten(0, (-1, self.tokens))
+
+    def trained_part(self, maps: Tensor) -> Tensor:
+        maps = maps.flatten(0, 1)
+        for block in self._trained:
+            maps = block(maps)
         # a plain mean: the gradient of the pooling layer differs from run to run on a GPU
         return self.embed(maps.mean(dim=(2, 3, 4))).unflatten(0, (-1, self.tokens))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.trained_part(self.frozen_part(batch))
 
 
 def load_weights(body: nn.Module, options: R3d18Options) -> None:

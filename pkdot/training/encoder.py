@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,15 +14,16 @@ from pkdot.encoders.base import EncoderChoice, Scale, redundancy
 from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
 from pkdot.files import write_json
-from pkdot.layout import EMBEDDINGS, HISTORY, METRICS, NETWORK, WEIGHTS
+from pkdot.layout import EMBEDDINGS, HISTORY, MAPS, METRICS, NETWORK, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
 from pkdot.splits import FoldName, Parts, number_of
 from pkdot.tasks import Task, TaskParams
+from pkdot.training.cross_fit import held_out
 from pkdot.training.loop import ComputeParams, TrainingParams
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor, nn
+    from torch import Generator, Tensor
 
 
 class EncoderParams(Params):
@@ -34,9 +36,13 @@ class EncoderParams(Params):
     tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
     decorrelation: float = Field(0.0, ge=0, description="weight of the correlation between dimensions of embeddings")
     mixup: float = Field(0.0, ge=0, description="how much training samples are mixed in pairs, none by 0")
+    cross_fit: int | None = Field(None, ge=2, description="parts of the training subjects that are embedded by others")
     task: TaskParams = Field(description="what is predicted")
     fold: FoldName = Field(description="number of the fold, or all")
     seed: int = Field(ge=0, description="seed of weights, order and augmentation")
+    maps: bool = Field(
+        False, description="whether students read what its frozen part, if it has one, makes of a sample"
+    )
     sanity: bool = Field(True, description="whether simple models on plain features are fitted beside it")
     compute: ComputeParams = Field(description="where tensors live")
 
@@ -49,10 +55,16 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     ``embeddings.npy`` has shape (samples, tokens, dim), rows as in the manifest, in units of the mean and deviation of
     the training part; NaN where a sample has no array, so that no later stage can use it unnoticed.
 
+    Where they are cross-fitted, those of the training subjects with labels are of encoders that never met the subject
+    (``pkdot.training.cross_fit``); weights, history and scores are those of the encoder of all training subjects.
+
     ``weights.safetensors`` has the keys ``encoder.*``, ``head.weight`` and ``head.bias`` (the head reads embeddings
     that are not normalised), and ``standard.mean`` and ``standard.deviation`` (what embeddings.npy was normalised by).
     `head_of` returns the head that reads embeddings.npy. ``network.json`` describes encoder and standardisation: both
     can be built again without the data.
+
+    ``maps.npy``, which only an encoder with a frozen part has, and only where students train their encoder, is what
+    that part makes of every sample, rows as in the manifest; zeros where a sample has no array.
 
     ``metrics.json`` has the score and loss of all parts; how many dimensions the embeddings use; the score of a linear
     model on them (``probe``); what simple models reach on plain features of the same samples (``sanity``, empty where
@@ -66,15 +78,28 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     inputs = [manifest, splits, *feature_files(features)]
     checkpoint = _checkpoint(out, fingerprint(__name__, params, inputs))
     with job(__name__, out, params, inputs=inputs) as scratch:
-        run = _EncoderRun(samples, arrays, splits, params)
+        parts = Parts.read(splits, params.fold, samples)
+        run = _EncoderRun(samples, arrays, parts, params)
         history = run.train(checkpoint)
         table = np.full((len(samples), params.tokens, params.dim), np.nan, dtype=np.float32)
         table[arrays.valid] = run.standardised(np.flatnonzero(arrays.valid))
+        for rows, others in _held_out(samples, parts, params.cross_fit, run.seed):
+            without = _EncoderRun(samples, arrays, others, params)
+            without.train()
+            usable = rows[arrays.valid[rows]]
+            table[usable] = without.standardised(usable)
         np.save(scratch / EMBEDDINGS, table, allow_pickle=False)
+        if params.maps and run.encoder.has_frozen_part:
+            run.write_maps(scratch / MAPS, len(samples))
         save_file(run.model.state_dict(), scratch / WEIGHTS)
         pd.DataFrame(history).to_csv(scratch / HISTORY, index=False)
         write_json(scratch / NETWORK, run.embedder.describe().plain())
         write_json(scratch / METRICS, run.metrics(table))
+
+
+def _held_out(samples: Samples, parts: Parts, count: int | None, seed: int) -> Iterable[tuple[np.ndarray, Parts]]:
+    """Return what each encoder of a cross-fitting embeds, and the fold that it is trained on; nothing without one."""
+    return held_out(parts, samples.table["group_id"].to_numpy(), count, seed) if count else ()
 
 
 def head_of(weights: Path) -> tuple[Tensor, Tensor]:
@@ -134,7 +159,7 @@ def _checkpoint(out: Path, key: str) -> Path:
 class _EncoderRun:
     """An encoder with its linear head, and the rows of one fold."""
 
-    def __init__(self, samples: Samples, arrays: Features, splits: Path, params: EncoderParams) -> None:
+    def __init__(self, samples: Samples, arrays: Features, parts: Parts, params: EncoderParams) -> None:
         import torch
         from torch import nn
 
@@ -144,7 +169,6 @@ class _EncoderRun:
         self.params, self.arrays = params, arrays
         self.task = Task(params.task, samples)
         self.device = prepare(params.compute)
-        parts = Parts.read(splits, params.fold, samples)
         self.task.use_labels_of(parts)
         usable = {"train": parts.train, "validation": parts.validation, "test": parts.test}
         self.rows = {part: rows[arrays.valid[rows]] for part, rows in usable.items()}
@@ -167,7 +191,7 @@ class _EncoderRun:
         self.model = nn.ModuleDict({"encoder": self.encoder, "head": self.head, "standard": self.standard})
         self.model.to(self.device)
 
-    def train(self, checkpoint: Path) -> list[dict]:
+    def train(self, checkpoint: Path | None = None) -> list[dict]:
         """Train the encoder with its head, or go on from a checkpoint; return the history."""
         from pkdot.training.loop import fit
 
@@ -212,12 +236,24 @@ class _EncoderRun:
         self.standard.fit([torch.from_numpy(self.embed(self.training))])
         return self._run(self.embedder, rows)
 
-    def _run(self, network: nn.Module, rows: np.ndarray) -> np.ndarray:
+    def write_maps(self, path: Path, count: int) -> None:
+        """Write what the frozen part makes of all samples that have an array, few of them in memory at once."""
+        table = None
+        for rows in self._batches(np.flatnonzero(self.arrays.valid)):
+            maps = self._run(self.encoder.frozen_part, rows)
+            if table is None:
+                table = np.lib.format.open_memmap(path, "w+", maps.dtype, (count, *maps.shape[1:]))
+            table[rows] = maps
+
+    def _batches(self, rows: np.ndarray) -> list[np.ndarray]:
+        return np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
+
+    def _run(self, network: Callable[[Tensor], Tensor], rows: np.ndarray) -> np.ndarray:
         """Return what a network says of the arrays of rows, batch by batch."""
         import torch
 
         self.model.eval()
-        batches = np.array_split(rows, max(1, -(-len(rows) // self.params.training.batch_size)))
+        batches = self._batches(rows)
         with torch.no_grad():
             return np.concatenate([network(self._batch(batch)).float().cpu().numpy() for batch in batches])
 

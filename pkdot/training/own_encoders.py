@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,16 +12,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pkdot.assembly import build_embedder
-from pkdot.data import Features
+from pkdot.data import Features, feature_files
 from pkdot.descriptions import EmbedderDescription
-from pkdot.files import read_json
-from pkdot.layout import NETWORK
-from pkdot.networks import Embedder
+from pkdot.files import open_array, read_json
+from pkdot.layout import MAPS, NETWORK
+from pkdot.networks import Embedder, StudentNetwork
 from pkdot.training.fold import Fold
 
 
 class OwnEncoders:
     """The encoders of a fold as students begin with them, and the arrays that they read.
+
+    Of an encoder whose first layers are never trained, students read what these made of every sample: it was computed
+    once, by the encoder stage.
 
     Parameters
     ----------
@@ -31,22 +35,39 @@ class OwnEncoders:
 
     def __init__(self, fold: Fold, weights: dict[str, Path]) -> None:
         self.device = fold.device
-        self.features = {name: Features(fold.folder / name, fold.samples) for name in weights}
         self.embedders = {name: _embedder(path) for name, path in weights.items()}
+        frozen = [name for name, embedder in self.embedders.items() if embedder.encoder.has_frozen_part]
+        whole = [name for name in weights if name not in frozen]
+        self.maps = {name: open_array(weights[name].with_name(MAPS)) for name in frozen}
+        self.features = {name: Features(fold.folder / name, fold.samples) for name in whole}
 
     def copy(self) -> dict[str, Embedder]:
         """Return copies of them, to be trained; what embeddings are normalised by stays as it is."""
-        copies = deepcopy(self.embedders)
-        for embedder in copies.values():
-            embedder.encoder.requires_grad_(True)
-        return copies
+        return deepcopy(self.embedders)
 
-    def arrays(self, rows: np.ndarray, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-        """Return the arrays of rows by modality, on the device; a generator also augments them as for the encoder."""
-        batches = {name: torch.from_numpy(features[rows]).to(self.device) for name, features in self.features.items()}
-        if generator is None:
-            return batches
-        return {name: self.embedders[name].encoder.augment(batch, generator) for name, batch in batches.items()}
+    def embed(self, network: StudentNetwork, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
+        """Return the embeddings of rows by a student's encoders; a generator augments arrays as for the encoder."""
+        arrays = {name: torch.from_numpy(features[rows]).to(self.device) for name, features in self.features.items()}
+        if generator is not None:
+            arrays = {name: self.embedders[name].encoder.augment(batch, generator) for name, batch in arrays.items()}
+        maps = {name: torch.from_numpy(maps[rows]).to(self.device) for name, maps in self.maps.items()}
+        own: Any = network.encoders
+        return network.embed(arrays, {name: own[name].of_maps(values) for name, values in maps.items()})
+
+
+def files_read(weights: Path, features: Path) -> list[Path]:
+    """Return the files that a student which trains its encoder reads, beside the encoder's weights.
+
+    Parameters
+    ----------
+    weights : Path
+        The weights of the encoder.
+    features : Path
+        The folder of the modality's arrays.
+    """
+    described = EmbedderDescription(**read_json(weights.with_name(NETWORK)))
+    frozen = build_embedder(described).encoder.has_frozen_part
+    return [weights.with_name(NETWORK), *([weights.with_name(MAPS)] if frozen else feature_files(features))]
 
 
 def _embedder(weights: Path) -> Embedder:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from pydantic import Field
 
-from pkdot.data import feature_files
 from pkdot.distillation.base import MethodChoice, Start
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
@@ -87,7 +86,7 @@ def train_students(
     """
     from pkdot.training.fold import Fold, embedding_paths
     from pkdot.training.loop import prepare
-    from pkdot.training.own_encoders import OwnEncoders
+    from pkdot.training.own_encoders import OwnEncoders, files_read
 
     device = prepare(params.compute)
     encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
@@ -95,8 +94,7 @@ def train_students(
     inputs += _teacher_files(teachers, params)
     finetuned = params.encoder == "finetuned"
     if finetuned:
-        inputs += [encoders[name].with_name(NETWORK) for name in params.prevalent]
-        inputs += [file for name in params.prevalent for file in feature_files(manifest.parent / name)]
+        inputs += [file for name in params.prevalent for file in files_read(encoders[name], manifest.parent / name)]
     with job(__name__, out, params, inputs=inputs, record=params.label) as scratch:
         paths = embedding_paths(embeddings)
         fold = Fold(manifest, splits, paths, params, device)
@@ -248,15 +246,29 @@ class _Run:
         return any(parameter.requires_grad for parameter in self.both.parameters())
 
     def _step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        from pkdot.training.encoder import mixture
+
         self.distiller.progress = self.steps / self.params.training.steps
         self.steps += 1
+        prevalent = self._embed(rows, generator)
+        if not self.distiller.mixing:
+            return self._loss(self.network(prevalent), rows)
+        share, partner = mixture(len(rows), self.distiller.mixing, generator)
+        outputs = self.network(prevalent.lerp(prevalent[partner], share))
+        return self._loss(outputs, rows).lerp(self._loss(outputs, rows[partner.numpy()]), share)
+
+    def _embed(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Return the prevalent embeddings of a batch, by the student's own encoders where it has some."""
+        if self.encoders:
+            return self.encoders.embed(self.whole, rows, generator)
+        return self.fold.prevalent[self.fold.index(rows)]
+
+    def _loss(self, outputs: Outputs, rows: np.ndarray) -> Tensor:
+        """Return the loss of outputs against the targets and the teacher of rows."""
         index = self.fold.index(rows)
         target, numbers = self.fold.target(index), self.fold.numbers(index)
-        prevalent = self.fold.prevalent[index]
-        if self.encoders:
-            prevalent = self.whole.embed(self.encoders.arrays(rows, generator))
-        outputs = self.network(prevalent).with_target(target, numbers)
-        return self.distiller(outputs, self.teacher.outputs(index).with_target(target, numbers))
+        taught = self.teacher.outputs(index).with_target(target, numbers)
+        return self.distiller(outputs.with_target(target, numbers), taught)
 
     def _score(self) -> tuple[float, float]:
         index = self.fold.index(self.fold.validation)
@@ -269,7 +281,7 @@ class _Run:
 
         if not self.encoders:
             return self.network(self.fold.prevalent[index])
-        parts = [self.whole.embed(self.encoders.arrays(rows.cpu().numpy())) for rows in index.split(CHUNK)]
+        parts = [self.encoders.embed(self.whole, rows.cpu().numpy()) for rows in index.split(CHUNK)]
         return self.network(torch.cat(parts))
 
     def write(self, folder: Path, choice: dict) -> None:
@@ -330,6 +342,8 @@ class _TeacherOutputs:
         self.alone = self._read(folder / prevalent_teacher(params.prevalent))
         if params.control == "prevalent_teacher":
             self.joint, self.heads[UPPER_BOUND] = self.alone, _head(folder / prevalent_teacher(params.prevalent))
+            names = tuple(params.prevalent)
+        self.pooled = pooled({name: self.modalities[name][1] for name in names}, fold)
 
     def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
         from safetensors.torch import load_file
@@ -349,6 +363,7 @@ class _TeacherOutputs:
         joint.prevalent = self.fold.task.pool(self.fold.prevalent[index])
         joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
         joint.alone = of(*self.alone)
+        joint.pooled = self.pooled[index].flatten(0, 1)
         return joint
 
 
@@ -363,9 +378,30 @@ def _teachers(fold: Fold, folder: Path, params: StudentParams) -> dict[int, _Tea
             fold.task.average([getattr(teacher, name)[1] for teacher in teachers.values()])
             for name in ("joint", "alone")
         )
+        every = fold.task.average([teacher.pooled for teacher in teachers.values()])
         for teacher in teachers.values():
             teacher.joint, teacher.alone = (teacher.joint[0], joint), (teacher.alone[0], alone)
+            teacher.pooled = every
     return teachers
+
+
+def pooled(logits: dict[str, Tensor], fold: Fold) -> Tensor:
+    """Return the predictions of several teachers together, each by its reliability.
+
+    Parameters
+    ----------
+    logits : dict of str to Tensor, shape (samples, rows, C)
+        Calibrated logits, or values of a regression.
+    fold : Fold
+        Its validation subjects say how reliable a teacher is: its share falls with the exponential of its loss.
+    """
+    import torch
+
+    index = fold.index(fold.validation)
+    target = fold.target(index)
+    said = [values if fold.task.regression else values.log_softmax(dim=-1) for values in logits.values()]
+    losses = torch.stack([fold.task.loss(values[index].flatten(0, 1), target) for values in said])
+    return torch.stack([share * values for share, values in zip((-losses).softmax(0), said, strict=True)]).sum(0)
 
 
 def _head(folder: Path) -> nn.Linear:

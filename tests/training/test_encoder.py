@@ -301,3 +301,48 @@ def test_the_unit_of_the_arrays_does_not_matter(tmp_path):
         signals.train(folder / "out")
         scores.append(json.loads((folder / "out" / "metrics.json").read_text())["train"]["loss"])
     assert scores[0] == pytest.approx(scores[1], rel=1e-3)
+
+
+def test_a_cross_fitted_subject_has_no_say_in_its_own_embeddings(tmp_path):
+    """Other labels and other data of a training subject change the embeddings of others, and not its own by them."""
+    found = []
+    for change in ("nothing", "labels", "data"):
+        signals = Signals(tmp_path / change)
+        own = np.flatnonzero(signals.world.table["subject_id"] == "s1")
+        if change == "labels":
+            column = signals.world.table["level"]
+            column[own] = column[own].map({"k0": "k1", "k1": "k0"})
+            signals.world.write()
+        if change == "data":
+            garble(signals, np.setdiff1d(own, own[:1]))
+        found.append(signals.train(tmp_path / change / "out", cross_fit=3))
+    plain, labels, data = found
+    kept = own[:1]  # of the data that changed, this sample is as it was
+    np.testing.assert_array_equal(labels[own], plain[own])
+    np.testing.assert_array_equal(data[kept], plain[kept])
+    for changed in (labels, data):
+        others = np.setdiff1d(signals.world.rows("train", "validation", "test"), own)
+        assert all(not np.array_equal(changed[row], plain[row]) for row in others)
+
+
+def test_cross_fitting_leaves_the_encoder_and_all_others_as_they_are(tmp_path):
+    signals = Signals(tmp_path)
+    plain, crossed = (
+        signals.train(tmp_path / name / "eda", cross_fit=parts) for name, parts in (("a", None), ("b", 3))
+    )
+    train = signals.world.rows("train")
+    np.testing.assert_array_equal(np.delete(crossed, train, axis=0), np.delete(plain, train, axis=0))
+    assert all(not np.array_equal(crossed[row], plain[row]) for row in train)
+    weights = [(tmp_path / name / "eda" / "weights.safetensors").read_bytes() for name in "ab"]
+    assert weights[0] == weights[1]
+
+
+def garble(signals, rows):
+    """Put noise in the place of some arrays."""
+    noise = np.random.default_rng(5).normal(size=(len(rows), 1, 24)).astype(np.float32)
+    for shard in range(2):
+        path = signals.folder / f"shard_{shard}.npy"
+        arrays = np.load(path)
+        here = rows % 2 == shard
+        arrays[rows[here] // 2] = 5 * noise[here]
+        np.save(path, arrays)
