@@ -180,7 +180,7 @@ class Metrics:
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Return the metrics for weightings of the subjects, shape (R, subjects); NaN where one is not defined."""
-        return self._values([(weights, self)])
+        return self._values([(weights, self)], self.wanted)
 
     def swapped(self, other: Metrics, places: np.ndarray) -> dict[str, np.ndarray]:
         """Return the metrics where the predictions of some subjects are those of another method.
@@ -192,16 +192,16 @@ class Metrics:
         places : ndarray, shape (R, subjects)
             1 where a subject's predictions are the other's, else 0.
         """
-        return self._values([(1 - places, self), (places, other)])
+        return self._values([(1 - places, self), (places, other)], self.wanted)
 
-    def _values(self, parts: list[tuple[np.ndarray, Metrics]]) -> dict[str, np.ndarray]:
+    def _values(self, parts: list[tuple[np.ndarray, Metrics]], wanted: list[Metric]) -> dict[str, np.ndarray]:
         """Return the metrics of predictions to which each part gives its own, with its weights of the subjects."""
         with np.errstate(invalid="ignore", divide="ignore"):
             totals = self.sums.totals([(weights, part.sums) for weights, part in parts])
             if self.kind != "regression":
-                return {metric.name: metric.value(totals) for metric in self.wanted}
+                return {metric.name: metric.value(totals) for metric in wanted}
             values: dict[str, np.ndarray] = {}
-            for metric in self.wanted:
+            for metric in wanted:
                 each = {f"{metric.name}_{output}": metric.value(moments) for output, moments in totals.items()}
                 values |= {f"{metric.name}_mean": np.mean(list(each.values()), axis=0), **each}
             return values
@@ -210,9 +210,10 @@ class Metrics:
         """Return the metrics with every subject counted once."""
         return {name: float(value[0]) for name, value in self(np.ones((1, len(self.sums)))).items()}
 
-    def by_subject(self) -> dict[str, np.ndarray]:
-        """Return the metrics of each subject alone, shape (subjects,)."""
-        return self(np.eye(len(self.sums)))
+    def by_subject(self) -> np.ndarray:
+        """Return the primary metric of each subject alone, shape (subjects,)."""
+        values = self._values([(np.eye(len(self.sums)), self)], self.wanted[:1])
+        return next(iter(values.values()))
 
     def confusion(self) -> np.ndarray:
         """Return the confusion matrix over all subjects; rows are the true classes."""

@@ -106,7 +106,7 @@ class Evidence:
             baseline={"method": best, "row": primary[best]},
             seeds=seeds,
             together=scored.all(),
-            by_subject=scored.by_subject()[said["primary_metric"]],
+            by_subject=scored.by_subject(),
             errors=_errors(_together(predictions, method, seeds, classes), choices, classes) if classes else None,
             tnet=_recovered([read_json(path) for path in metrics]),
         )

@@ -199,7 +199,7 @@ class Results:
 
     def by_subject(self, method: str) -> np.ndarray:
         """Return the primary metric of each subject alone, mean over seeds, shape (subjects,)."""
-        return np.mean([scorer.by_subject()[self.primary] for scorer in self._scorers[method]], axis=0)
+        return np.mean([scorer.by_subject() for scorer in self._scorers[method]], axis=0)
 
     def confusion(self, method: str) -> np.ndarray:
         """Return the share of each true class (row) that was called each class (column), mean over seeds."""

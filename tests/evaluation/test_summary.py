@@ -176,7 +176,7 @@ def test_the_test_is_of_the_difference_that_is_shown():
         for method, values in predicted.items()
     }
     contest = Contest(runs, 12, bootstrap=100, seed=0)
-    alone = [runs[method][0].by_subject()["ccc_valence"] for method in ("pkdot", "student_only")]
+    alone = [runs[method][0].by_subject() for method in ("pkdot", "student_only")]
     assert np.mean(alone[0] - alone[1]) < 0 < contest.value["pkdot"]["ccc_valence"]
     swapped = []
     for places in itertools.product([False, True], repeat=12):
