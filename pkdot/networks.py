@@ -65,7 +65,7 @@ class Outputs:
     alone : Outputs, optional
         Of the teacher only: the teacher that sees the prevalent modalities alone.
     pooled : Tensor, shape (R, C)
-        Of the teacher only: the predictions of the teachers of single modalities together, each by its reliability.
+        Of the teacher only: what it and the teachers of single modalities predict together.
     """
 
     logits: Tensor

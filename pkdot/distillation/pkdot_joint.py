@@ -1,8 +1,9 @@
 """PKDOT with soft labels: this project's own method for recordings of which few have a label.
 
-The student takes over what the teacher predicts (soft labels, calibrated and averaged over teachers) and how the
-samples of a batch are alike (transport between similarity structures, arXiv 2401.15489), on labelled and unlabelled
-samples alike. The weight of both rises over the first steps, so that the student first learns its task.
+The student takes over what the teachers predict (soft labels of the joint teacher and of those of single modalities,
+each by its reliability, averaged over seeds) and how the samples of a batch are alike (transport between similarity
+structures, arXiv 2401.15489), on labelled and unlabelled samples alike. The weight of both rises over the first steps,
+so that the student first learns its task.
 """
 
 from __future__ import annotations
@@ -38,12 +39,10 @@ class JointOptions(Options):
         description="how much the samples of a batch are mixed in pairs, with what they are taught (both parameters of "
         "a beta distribution)",
     )
-    reliability: float = Field(
-        0.0,
-        ge=0,
-        le=1,
-        description="share of the soft labels that comes from the teachers of single modalities, each by its "
-        "reliability on the validation subjects, and not from the joint teacher",
+    soft_labels: Literal["joint", "pooled"] = Field(
+        "pooled",
+        description="what the student imitates: predictions of the joint teacher, or of it and the teachers of single "
+        "modalities together, each by its reliability (the geometric mean of their calibrated probabilities)",
     )
     warm_up: float = Field(0.1, ge=0, le=1, description="share of the steps over which the weight rises to its value")
     network: Literal["hallucinating", "prevalent"] = Field(
@@ -83,7 +82,8 @@ class PKDOTJoint(Distiller):
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         o = self.options
         temperature = None if self.context.task.regression else o.temperature
-        loss = imitation_loss(student.logits, self._soft_labels(teacher), temperature, soften_student=True)
+        soft = teacher.pooled if o.soft_labels == "pooled" else teacher.logits
+        loss = imitation_loss(student.logits, soft, temperature, soften_student=True)
         if temperature is not None:
             loss = loss * temperature**2  # gradients as large as those of the task (Hinton et al. 2015, section 2)
         if o.transport:
@@ -92,11 +92,3 @@ class PKDOTJoint(Distiller):
             )
             loss = loss + o.transport * described
         return loss + o.features * mse_loss(student.features, teacher.features) if o.features else loss
-
-    def _soft_labels(self, teacher: Outputs) -> Tensor:
-        """Return what the student imitates: the joint teacher, and a share of what single modalities say."""
-        share = self.options.reliability
-        if not share:
-            return teacher.logits
-        joint = teacher.logits if self.context.task.regression else teacher.logits.log_softmax(dim=1)
-        return joint.lerp(teacher.pooled, share)

@@ -343,7 +343,7 @@ class _TeacherOutputs:
         if params.control == "prevalent_teacher":
             self.joint, self.heads[UPPER_BOUND] = self.alone, _head(folder / prevalent_teacher(params.prevalent))
             names = tuple(params.prevalent)
-        self.pooled = pooled({name: self.modalities[name][1] for name in names}, fold)
+        self.pooled = pooled([self.joint[1], *(self.modalities[name][1] for name in names)], fold)
 
     def _read(self, folder: Path) -> tuple[Tensor, Tensor]:
         from safetensors.torch import load_file
@@ -385,23 +385,27 @@ def _teachers(fold: Fold, folder: Path, params: StudentParams) -> dict[int, _Tea
     return teachers
 
 
-def pooled(logits: dict[str, Tensor], fold: Fold) -> Tensor:
-    """Return the predictions of several teachers together, each by its reliability.
+def pooled(logits: list[Tensor], fold: Fold) -> Tensor:
+    """Return what several calibrated teachers predict together.
+
+    The geometric mean of their probabilities, calibrated once more. Each counts by its reliability, sample by sample:
+    the calibrated probabilities of a teacher that knows little are nearly the same for all classes.
 
     Parameters
     ----------
-    logits : dict of str to Tensor, shape (samples, rows, C)
-        Calibrated logits, or values of a regression.
+    logits : list of Tensor, each of shape (samples, rows, C)
+        Calibrated logits, or values of a regression, of which the mean is taken.
     fold : Fold
-        Its validation subjects say how reliable a teacher is: its share falls with the exponential of its loss.
+        Its validation subjects calibrate the mean.
     """
     import torch
 
+    if fold.task.regression:
+        return torch.stack(logits).mean(dim=0)
+    mean = torch.stack([one.log_softmax(dim=-1) for one in logits]).mean(dim=0)
     index = fold.index(fold.validation)
-    target = fold.target(index)
-    said = [values if fold.task.regression else values.log_softmax(dim=-1) for values in logits.values()]
-    losses = torch.stack([fold.task.loss(values[index].flatten(0, 1), target) for values in said])
-    return torch.stack([share * values for share, values in zip((-losses).softmax(0), said, strict=True)]).sum(0)
+    own, target = mean[index].flatten(0, 1), fold.target(index)
+    return mean / best_temperature(own, lambda scaled: fold.task.loss(scaled, target))
 
 
 def _head(folder: Path) -> nn.Linear:

@@ -87,6 +87,7 @@ def test_a_batch_of_two_samples_is_enough(name):
         outputs.prevalent[:2],
         modalities=cut,
         alone=cut["face"],
+        pooled=outputs.pooled[:2],
     )
     assert np.isfinite(train(*make_run(name, world), world, 3)).all()
 
@@ -121,6 +122,8 @@ def test_a_method_uses_what_it_declares_and_nothing_else(name, need):
     """It works without the teacher's logits, features or single teachers just where it does not ask."""
     world = make_world("four classes")
     setattr(world.teacher, need, {} if need == "modalities" else NONE)
+    if need == "logits":
+        world.teacher.pooled = NONE
     distiller, network = make_run(name, world)
     try:
         usable = bool(torch.isfinite(distiller(world.outputs(network), world.teacher).detach()))

@@ -83,6 +83,7 @@ def make_world(kind, tokens=TOKENS):
         for name, (x, _) in modalities.items():
             teacher.modalities[name] = singles[name](x)
         teacher.alone = teacher.modalities["face"]
+        teacher.pooled = torch.stack([teacher.logits, *(one.logits for one in teacher.modalities.values())]).mean(0)
     return World(context, prevalent, privileged, target, rows, teacher)
 
 

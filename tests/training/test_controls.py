@@ -71,7 +71,8 @@ def test_swapped_data_stay_in_their_part_and_keep_what_the_control_keeps(tmp_pat
     )
 
 
-def test_a_control_without_a_privileged_teacher_never_reads_privileged_data(tmp_path):
+@pytest.mark.parametrize("soft_labels", ["joint", "pooled"])
+def test_a_control_without_a_privileged_teacher_never_reads_privileged_data(tmp_path, soft_labels):
     """Its student is the same, bit for bit, whatever the privileged data are."""
     written = []
     for change in (0, 7):
@@ -82,9 +83,8 @@ def test_a_control_without_a_privileged_teacher_never_reads_privileged_data(tmp_
         world.write()
         out = world.folder / "run"
         train_teachers(world.manifest, world.splits, world.embeddings, out / "teachers", world.teacher_params())
-        params = world.student_params(
-            "pkdot_joint", control="prevalent_teacher", tnet={"hidden": [6], "state": "random"}
-        )
+        method = {"name": "pkdot_joint", "soft_labels": soft_labels}
+        params = world.student_params(method, control="prevalent_teacher", tnet={"hidden": [6], "state": "random"})
         train_students(world.manifest, world.splits, world.embeddings, out / "teachers", out / "students", params)
         teacher = load_file(out / "teachers/seed_0/teacher/weights.safetensors")
         student = (out / "students/seed_0/pkdot_joint/weights.safetensors").read_bytes()
