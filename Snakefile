@@ -20,7 +20,7 @@ from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 from pkdot.experiment import load, require_foreign
-from pkdot.layout import ABLATION, ALL, CARD, ROOTS, WEIGHTS, Layout, fold_name
+from pkdot.layout import ABLATION, ALL, CARD, ROOTS, TNET, WEIGHTS, Layout, fold_name
 from pkdot.simulation.base import register as preparations
 from pkdot.stages import STAGES
 
@@ -43,6 +43,7 @@ wildcard_constraints:
     contest=r"(ablation/)?",
     cell=r"labels_[0-9.e-]+_noise_[0-9.e-]+",
     arm=r"(controls/[a-z_]+/)?",
+    tnet=r"tnet_[a-z0-9_]+",
 
 
 rule biovid:

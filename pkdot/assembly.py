@@ -18,7 +18,7 @@ from pkdot.descriptions import (
 )
 from pkdot.encoders.base import EncoderChoice, Scale
 from pkdot.fusion.base import FusionChoice
-from pkdot.hallucination.tnet import TNet
+from pkdot.hallucination.base import TNetChoice, build_tnet
 from pkdot.networks import (
     Embedder,
     HallucinatingStudent,
@@ -56,7 +56,10 @@ def build_student(description: StudentDescription, answer: Answer) -> nn.Module:
     )
     if description.kind == "imputing":
         return ImputingStudent(teacher)
-    return HallucinatingStudent(TNet(description.prevalent, description.privileged, description.tnet), teacher)
+    kind = TNetChoice(name=description.tnet_kind.name, options=description.tnet_kind.options)
+    return HallucinatingStudent(
+        build_tnet(kind, description.prevalent, description.privileged, description.tnet), teacher
+    )
 
 
 def _begun(network: Network, description: PrevalentDescription | FusedDescription, answer: Answer) -> Network:

@@ -20,8 +20,9 @@ from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
 from pkdot.grid import PrivilegeSection
-from pkdot.hallucination.tnet import TNetParams
+from pkdot.hallucination.base import TNetChoice, TNetParams, build_tnet
 from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name, teachers_of
+from pkdot.networks import parameter_count
 from pkdot.params import Params, canonical
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import FoldName, SplitParams
@@ -192,7 +193,12 @@ class Variant(Params):
     method: MethodChoice = Field(
         description="the method and its options; what is not fixed is chosen as in the contest"
     )
-    tnet: Literal["trained", "random", "off"] | None = Field(None, description="the state of T-Net, where it differs")
+    tnet: Literal["trained", "random", "matched", "off"] | None = Field(
+        None, description="the state of T-Net, where it differs"
+    )
+    tnet_kind: TNetChoice | None = Field(
+        None, description="what T-Net is, where it differs; it is trained once a fold and a seed for all variants"
+    )
     fusion: FusionChoice | None = Field(None, description="how the student fuses, where it differs from the teacher")
     batch_size: int | None = Field(None, ge=2, description="samples a step, where they differ")
     start: Start | None = Field(None, description="where the student begins, where it differs")
@@ -338,6 +344,25 @@ class Experiment(Params):
     def prevalent_only(self) -> list[str]:
         """Methods that never meet a teacher or a privileged modality: candidates for the baseline."""
         return [name for name in self.method_names if methods.load(name).prevalent_only]
+
+    @property
+    def matched(self) -> dict[str, str]:
+        """Variant with a trained T-Net -> the one that is the same, but spends as many parameters otherwise."""
+        found = {}
+        controls = {name: variant for name, variant in self.ablation.items() if variant.tnet == "matched"}
+        for name, variant in self.ablation.items():
+            rest = variant.model_copy(update={"tnet": None, "tnet_kind": None})
+            for label, control in controls.items() if (variant.tnet or self.tnet.state) == "trained" else ():
+                same = control.model_copy(update={"tnet": None, "tnet_kind": None}) == rest
+                if same and self._size(control) == self._size(variant):
+                    found[name] = label
+        return found
+
+    def _size(self, variant: Variant) -> int:
+        """Return the number of parameters of the T-Net of a variant."""
+        prevalent, privileged = (self.embedding.dim * len(self.of_role(role)) for role in ("prevalent", "privileged"))
+        kind = variant.tnet_kind or self.tnet.kind
+        return parameter_count(build_tnet(kind, prevalent, privileged, self.tnet.hidden))
 
     def of_role(self, role: str) -> list[str]:
         """Return the names of the modalities of a role."""

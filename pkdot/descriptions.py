@@ -56,6 +56,9 @@ class FusedDescription(Params):
     dim: int = Field(ge=1, description="width of the fused features")
     fusion: PluginDescription = Field(description="how modalities are fused")
     tnet: list[int] = Field([], description="hidden widths of the T-Net")
+    tnet_kind: PluginDescription = Field(
+        PluginDescription(name="mlp", options={}), description="what the T-Net is; bundles of old do not say it"
+    )
     start: Start = False
 
 

@@ -183,6 +183,8 @@ def _check_networks(experiment: Experiment) -> None:
         check_needs(method.name, needs, experiment.task.kind, len(classes) if classes else None)
     if experiment.embedding.mixup and experiment.task.kind == "regression":
         raise ConfigError("embedding.mixup mixes samples of classes, but the task is a regression; remove it")
+    for kind in [experiment.tnet.kind, *(variant.tnet_kind for variant in variants if variant.tnet_kind)]:
+        kind.load()
     for choice in [experiment.teacher.fusion, *(variant.fusion for variant in variants if variant.fusion)]:
         fusion, options = choice.load()
         fusion(1, 1, experiment.teacher.dim, options)

@@ -17,9 +17,9 @@ from pkdot.evaluation.foreign import ForeignParams
 from pkdot.evaluation.privilege import Question
 from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
-from pkdot.hallucination.tnet import TNetParams
+from pkdot.hallucination.base import TNetParams
 from pkdot.inference.refit import RefitParams, Stream
-from pkdot.layout import ALL, UPPER_BOUND, arm_of, prevalent_teacher
+from pkdot.layout import ALL, TNET, UPPER_BOUND, arm_of, prevalent_teacher
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.reporting.privilege import PrivilegeParams
@@ -31,6 +31,7 @@ from pkdot.training.controls import SHUFFLES
 from pkdot.training.encoder import EncoderParams
 from pkdot.training.student import StudentParams
 from pkdot.training.teacher import TeacherParams
+from pkdot.training.tnet import TNetsParams
 
 
 def job_params(verb: str, params: Params) -> str:
@@ -120,7 +121,7 @@ def teachers(e: Experiment, fold: FoldName, arm: str = "") -> TeacherParams:
         fusion=e.teacher.fusion,
         dim=e.teacher.dim,
         training=e.teacher.training,
-        tnet=TNetParams(hidden=e.tnet.hidden),
+        tnet=TNetParams(kind=e.tnet.kind, hidden=e.tnet.hidden),
         tnet_training=e.tnet.training,
         task=e.task,
         fold=fold,
@@ -141,7 +142,8 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
     control = e.controls[method][1] if method in e.controls else None
     # T-Net has learnt from privileged data, which a control without any must not meet
     state = "random" if control == "prevalent_teacher" else variant.tnet or e.tnet.state
-    tnet = TNetParams(hidden=e.tnet.hidden, state=state, finetune=e.tnet.finetune)
+    kind = variant.tnet_kind or e.tnet.kind
+    tnet = TNetParams(kind=kind, hidden=e.tnet.hidden, state=state, finetune=e.tnet.finetune)
     return StudentParams(
         label=method,
         method=variant.method,
@@ -151,6 +153,7 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
         fusion=variant.fusion or e.teacher.fusion,
         dim=e.teacher.dim,
         tnet=tnet,
+        tnet_label=tnet_label(e, method),
         start=variant.start or e.students.start,
         encoder=variant.encoder or e.students.encoder,
         ensemble=e.teacher.ensemble if variant.ensemble is None else variant.ensemble,
@@ -158,6 +161,40 @@ def students(e: Experiment, fold: FoldName, method: str) -> StudentParams:
         control=control,
         control_seed=e.students.control_seed,
         unlabelled_ratio=e.students.unlabelled_ratio,
+        task=e.task,
+        fold=fold,
+        seeds=e.seeds,
+        compute=e.compute,
+    )
+
+
+def tnet_label(e: Experiment, label: str) -> str:
+    """Return the name of the T-Net of some students: that of the contest, or one of a kind that a variant wants.
+
+    Variants that want the same kind, with the same options, share it.
+    """
+    kind = _variant(e, label).tnet_kind
+    if kind is None or kind == e.tnet.kind:
+        return TNET
+    options = hashlib.sha256(canonical(kind.options).encode()).hexdigest()[:8] if kind.options else ""
+    return "_".join(filter(None, [TNET, kind.name, options]))
+
+
+def tnets(e: Experiment, fold: FoldName, tnet: str) -> TNetsParams:
+    """Return the parameters of the T-Nets of a kind that variants of the ablation want, on one fold."""
+    e = e.for_fold(fold)
+    kinds = {tnet_label(e, label): variant.tnet_kind for label, variant in e.ablation.items() if variant.tnet_kind}
+    kind = kinds.get(tnet)
+    if kind is None or tnet == TNET:
+        raise ConfigError(f"no variant of the ablation has the T-Net '{tnet}'; name a variant that does")
+    return TNetsParams(
+        label=tnet,
+        tnet=TNetParams(kind=kind, hidden=e.tnet.hidden),
+        training=e.tnet.training,
+        prevalent=e.of_role("prevalent"),
+        privileged=e.of_role("privileged"),
+        fusion=e.teacher.fusion,
+        dim=e.teacher.dim,
         task=e.task,
         fold=fold,
         seeds=e.seeds,
@@ -214,6 +251,7 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
         reference = e.evaluation.ablation_reference
         compared, foreign = [], []
         contrasts = [(variant, reference) for variant in e.ablation if variant != reference]
+        contrasts += e.matched.items()
     else:
         foreign = list(e.evaluation.foreign)
         compared = [*(method for method in e.method_names if method not in e.prevalent_only), *foreign]

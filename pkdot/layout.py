@@ -172,6 +172,10 @@ class Layout:
         """Return the metrics of a fold's teachers, the file that their job writes last."""
         return self.teachers(fold, arm) / TEACHERS
 
+    def tnets(self, fold: int | str, label: str) -> Path:
+        """Return the metrics of the T-Nets of another kind than the contest's, the file that their job writes last."""
+        return self.teachers(fold) / choice_name(label)
+
     def students(self, fold: int | str) -> Path:
         """Return the folder of a fold's students."""
         return self.results / "students" / fold_name(fold)

@@ -5,7 +5,6 @@ Each student describes itself (`describe`), and ``pkdot.assembly`` builds it aga
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
@@ -23,7 +22,7 @@ from pkdot.descriptions import (
 )
 from pkdot.encoders.base import Encoder, Scale
 from pkdot.fusion.base import FusionChoice
-from pkdot.hallucination.tnet import TNet
+from pkdot.hallucination.base import TNet
 
 
 class Goal(Protocol):
@@ -125,7 +124,7 @@ class Teacher(Headed):
         features, pooled = self.pool(self.fusion(prevalent, privileged)), self.pool(prevalent)
         return Outputs(self.logits(features, pooled), features, self.pool(privileged), pooled)
 
-    def describe(self, kind: Literal["hallucinating", "imputing"], tnet: Sequence[int] = ()) -> FusedDescription:
+    def describe(self, kind: Literal["hallucinating", "imputing"]) -> FusedDescription:
         """Return the description of a student that runs this network."""
         return FusedDescription(
             kind=kind,
@@ -133,7 +132,6 @@ class Teacher(Headed):
             privileged=self.widths[1],
             dim=self.fusion.dim,
             fusion=PluginDescription(name=self.fusion.name, options=self.fusion.options.plain()),
-            tnet=list(tnet),
             start=self.start is not None,
         )
 
@@ -151,7 +149,9 @@ class HallucinatingStudent(nn.Module):
 
     def describe(self) -> FusedDescription:
         """Return what it takes to build the network again."""
-        return self.teacher.describe("hallucinating", self.tnet.hidden)
+        kind = PluginDescription(name=self.tnet.name, options=self.tnet.options.plain())
+        described = self.teacher.describe("hallucinating")
+        return described.model_copy(update={"tnet": self.tnet.hidden, "tnet_kind": kind})
 
 
 @dataclass

@@ -16,6 +16,7 @@ from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import register as encoders
 from pkdot.features.base import register as features
 from pkdot.fusion.base import register as fusions
+from pkdot.hallucination.base import register as tnets
 from pkdot.params import Params, without_null
 from pkdot.registry import Choice, Registry
 from pkdot.simulation.base import register as preparations
@@ -34,6 +35,7 @@ FAMILIES = {
     "Features": features,
     "Encoders": encoders,
     "Fusions": fusions,
+    "T-Nets": tnets,
     "Methods": methods,
 }
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}

@@ -81,6 +81,7 @@ STAGES = {
     "teachers": Stage(
         "pkdot.training.teacher:train_teachers", "train the teachers and the T-Nets of a fold", "pkdot.jobs:teachers"
     ),
+    "tnets": Stage("pkdot.training.tnet:train_tnets", "train the T-Nets of another kind on a fold", "pkdot.jobs:tnets"),
     "students": Stage(
         "pkdot.training.student:train_students", "train the students of a method on a fold", "pkdot.jobs:students"
     ),

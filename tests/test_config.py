@@ -108,6 +108,13 @@ def with_a_modality_called_dropout():
         (changed("overrides", "fold_1", "modalities", "pulse", "feature", length=16), "belong to all folds"),
         (changed("overrides", "fold_1", "modalities", "pulse", source="motion"), "belong to all folds"),
         (changed("tnet", hidden=[0]), "tnet.hidden.0"),
+        (changed("tnet", kind="attentive"), "no T-Net 'attentive'. Did you mean 'attention'"),
+        (
+            changed("tnet", kind={"name": "attention", "head": 2}),
+            "options of T-Net 'attention': there is no option 'head'. Did you mean 'heads'",
+        ),
+        (changed("tnet", kind={"name": "generative", "draws": 3}), "draws: Input should be a multiple of 2"),
+        (changed(ablation={"released": {"method": "sp", "tnet_kind": "mpl"}}), "no T-Net 'mpl'. Did you mean 'mlp'"),
         (changed("embedding", mixup=-1), "embedding.mixup"),
         (changed(ablation={"kd": {"method": "sp"}}), "'kd' is a method of the contest too"),
         (changed(ablation={"teacher": {"method": "sp"}}), "'teacher' is a teacher too"),
@@ -319,6 +326,39 @@ def test_an_override_keeps_the_other_options_of_its_plugin_and_another_plugin_st
     assert same.for_fold(1).modalities["motion"].encoder.options == {"width": 8, "kernel": 3}
     other = loaded(tmp_path, changed("overrides", "fold_1", "modalities", "motion", encoder={"name": "mlp"}))
     assert other.for_fold(1).modalities["motion"].encoder.options == {}
+
+
+VARIANTS = {
+    "released": {"method": "kd"},
+    "attention": {"method": "kd", "tnet_kind": "attention"},
+    "narrow": {"method": "kd", "tnet_kind": {"name": "attention", "heads": 1}},
+    "again": {"method": "sp", "tnet_kind": "attention"},
+    "consistent": {"method": "kd", "tnet_kind": "consistent"},
+    "random": {"method": "kd", "tnet": "random"},
+    "equal": {"method": "kd", "tnet": "matched"},
+    "equal_attention": {"method": "kd", "tnet_kind": "attention", "tnet": "matched"},
+}
+
+
+def test_a_t_net_of_a_kind_is_trained_once_for_all_variants_that_want_it(tmp_path):
+    e = loaded(tmp_path, changed(ablation=VARIANTS))
+    labels = {name: jobs.tnet_label(e, name) for name in VARIANTS}
+    assert labels["released"] == labels["random"] == "tnet"
+    assert labels["attention"] == labels["again"] == "tnet_attention"
+    assert labels["narrow"].startswith("tnet_attention_")
+    assert jobs.students(e, 0, "again").tnet_label == "tnet_attention"
+    assert jobs.tnets(e, 0, labels["narrow"]).tnet.kind.options == {"heads": 1}
+    own = loaded(tmp_path, changed("tnet", kind="attention", **{}) | {"ablation": VARIANTS})
+    assert jobs.tnet_label(own, "attention") == "tnet"
+    with pytest.raises(ConfigError, match="no variant of the ablation has the T-Net 'tnet_mlp'"):
+        jobs.tnets(e, 0, "tnet_mlp")
+
+
+def test_a_variant_is_set_against_the_one_with_as_many_parameters_and_all_else_the_same(tmp_path):
+    e = loaded(tmp_path, changed(ablation=VARIANTS))
+    assert e.matched == {"released": "equal", "attention": "equal_attention", "consistent": "equal"}
+    contrasts = jobs.summary(e, "tiny", "ablation/").contrasts
+    assert {("attention", "equal_attention"), ("attention", "released"), ("released", "equal")} <= set(contrasts)
 
 
 def test_a_job_for_a_fold_or_method_that_is_not_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pkdot.errors import ConfigError
 from pkdot.fusion.base import FusionChoice
-from pkdot.hallucination.tnet import TNet
+from pkdot.hallucination.base import PUBLISHED, TNet, TNetChoice, build_tnet
 from pkdot.networks import HallucinatingStudent, Headed, Outputs, PrevalentStudent, Teacher, parameter_count
 from pkdot.params import Params
 from pkdot.registry import Choice, Registry
@@ -66,6 +66,10 @@ class Context:
         The heads of the frozen teachers over their features; the joint one is called ``teacher``.
     start : {"encoder_head", "random"}
         Where students begin: at the predictions of the encoders' heads, or at random ones.
+    kind : TNetChoice
+        What T-Net is.
+    matched : bool
+        Whether students have no T-Net, but its parameters in a wider perceptron over the prevalent embedding.
     """
 
     task: Task
@@ -79,6 +83,8 @@ class Context:
     encoder_head: nn.Linear
     heads: dict[str, nn.Linear]
     start: Start = "encoder_head"
+    kind: TNetChoice = PUBLISHED
+    matched: bool = False
 
     def network(self) -> Teacher:
         """Return the teacher's kind of network, for a student: it begins where students begin."""
@@ -86,16 +92,27 @@ class Context:
 
     def hallucinating_student(self) -> HallucinatingStudent | PrevalentStudent:
         """Return a student with the teacher's fusion and a T-Net, whose weights the training stage fills in."""
-        if self.hidden is None:
+        if self.hidden is None or self.matched:
             return self.prevalent_student()
         network = self.network()
-        return HallucinatingStudent(TNet(self.prevalent, self.privileged, self.hidden), network)
+        return HallucinatingStudent(self._tnet(self.hidden), network)
 
     def prevalent_student(self, dropout: float = 0.2) -> PrevalentStudent:
-        """Return a perceptron with about as many parameters as the other student has without its T-Net."""
+        """Return a perceptron with about as many parameters as the other student has without its T-Net.
+
+        Where parameters are ``matched``, with as many as the other student has with its T-Net.
+        """
         goal = parameter_count(Teacher(self.prevalent, self.privileged, self.dim, self.fusion, self.task))
-        hidden = max(self.dim, round(goal / (self.prevalent + self.dim)))
+        each = self.prevalent + self.dim  # parameters of a hidden unit, but for its bias
+        if self.matched and self.hidden is not None:
+            goal += parameter_count(self._tnet(self.hidden))
+            goal -= 2 * self.prevalent + self.dim + (self.dim + 1) * self.task.outputs  # all but the hidden units
+            each += 1
+        hidden = max(self.dim, round(goal / each))
         return self._begun(PrevalentStudent(self.prevalent, self.dim, self.task, dropout, hidden))
+
+    def _tnet(self, hidden: list[int]) -> TNet:
+        return build_tnet(self.kind, self.prevalent, self.privileged, hidden)
 
     def _begun(self, network: Network) -> Network:
         if self.start == "encoder_head":

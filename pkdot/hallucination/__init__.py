@@ -1,1 +1,1 @@
-"""Hallucination: prevalent tokens -> the privileged tokens that are not there."""
+"""Hallucination: prevalent tokens -> the privileged tokens that are not there; one file a kind of T-Net."""

@@ -144,6 +144,9 @@ def plugins(described: BundleDescription) -> Iterable[str]:
     fusion = getattr(described.network.student, "fusion", None)
     if fusion is not None:
         yield f"pkdot.fusion.{fusion.name}"
+    tnet = getattr(described.network.student, "tnet_kind", None)
+    if tnet is not None:
+        yield f"pkdot.hallucination.{tnet.name}"
 
 
 def write_bundle(folder: Path, described: BundleDescription, network: Ensemble) -> None:

@@ -11,11 +11,12 @@ from pydantic import Field
 
 from pkdot.evaluation.metrics import label_of
 from pkdot.files import read_json, write_text
-from pkdot.layout import ABLATION_PAGE, SPLITS
+from pkdot.layout import ABLATION_PAGE, METRICS, SPLITS, trained
 from pkdot.params import Params
 from pkdot.provenance import chain, job
 from pkdot.reporting.conclusion import contrasts_of
 from pkdot.reporting.formatting import percent
+from pkdot.reporting.sections.tnet import quality
 
 if TYPE_CHECKING:
     from pkdot.config import Experiment
@@ -26,21 +27,42 @@ EVALUATION = "pkdot.evaluation."
 _NO_OPTIONS = ("fold", "shard", "shards", "label", "modality", "compute")
 
 
+class TNetVariant(Params):
+    """A variant with a trained T-Net."""
+
+    kind: str = Field(description="the kind of its T-Net, with its options")
+    matched: str = Field(description="the variant without a T-Net that has as many parameters")
+
+
 class AblationParams(Params):
     """Parameters of the page of the ablation."""
 
     experiment: str = Field(description="name of the experiment")
     variants: dict[str, dict[str, Any]] = Field(description="what each variant changes, to be shown")
     reference: str = Field(description="the variant that every other one is tested against")
+    tnets: dict[str, TNetVariant] = Field({}, description="the variants with a T-Net that is set against its equal")
+    seeds: list[int] = Field(description="seeds of the students")
 
 
 def ablation_params(e: Experiment, experiment: str) -> AblationParams:
     """Return the parameters of the page of the ablation."""
     variants = {name: variant.plain() for name, variant in e.ablation.items()}
-    return AblationParams(experiment=experiment, variants=variants, reference=e.evaluation.ablation_reference)
+    tnets = {
+        name: TNetVariant(kind=_named((e.ablation[name].tnet_kind or e.tnet.kind).plain()), matched=matched)
+        for name, matched in e.matched.items()
+    }
+    return AblationParams(
+        experiment=experiment,
+        variants=variants,
+        reference=e.evaluation.ablation_reference,
+        tnets=tnets,
+        seeds=e.seeds,
+    )
 
 
-def write_ablation(summary: Path, protocols: list[Path], out: Path, params: AblationParams) -> None:
+def write_ablation(
+    summary: Path, protocols: list[Path], students: list[Path], out: Path, params: AblationParams
+) -> None:
     """Write ``ablation.html`` from the summary of the variants.
 
     Parameters
@@ -50,6 +72,8 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
     protocols : list of Path
         summary.json of the experiment itself, then of the same data under other protocols, such as the one of the
         released code; their methods are set side by side, with what the records behind them differ in.
+    students : list of Path
+        ``students/fold_<k>/<variant>.json`` of every fold and variant; how much their T-Nets recover lies below.
     out : Path
         The folder of the page.
     params : AblationParams
@@ -57,7 +81,17 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
     """
     from pkdot.reporting.page import render
 
-    with job(__name__, out, params, inputs=[summary, *protocols], record="ablation") as scratch:
+    metrics = {
+        label: [
+            trained(path.parent, seed, label) / METRICS
+            for path in students
+            if path.stem == label
+            for seed in params.seeds
+        ]
+        for label in dict.fromkeys(label for name, one in params.tnets.items() for label in (name, one.matched))
+    }
+    inputs = [summary, *protocols, *(path for paths in metrics.values() for path in paths)]
+    with job(__name__, out, params, inputs=inputs, record="ablation") as scratch:
         values = read_json(summary)
         rows = _rows(values, params.reference)
         context = {
@@ -66,6 +100,9 @@ def write_ablation(summary: Path, protocols: list[Path], out: Path, params: Abla
             "reference": params.reference,
             "declared": len(contrasts_of(values)),
             "rows": rows,
+            "tnets": _tnets(
+                params.tnets, rows, values, {name: [*map(read_json, found)] for name, found in metrics.items()}
+            ),
             "changes": {name: _change(variant) for name, variant in params.variants.items()},
             "figure": _figure(rows, values),
             "leaks": _leaks(chain([summary])),
@@ -81,11 +118,43 @@ def _rows(summary: dict[str, Any], reference: str) -> list[dict[str, Any]]:
     return [{**row, "contrast": tested.get(row["method"])} for row in of]
 
 
+def _tnets(
+    variants: dict[str, TNetVariant], rows: list[dict], summary: dict[str, Any], metrics: dict[str, list[dict]]
+) -> list[dict[str, Any]]:
+    """Return one row a variant with a T-Net: what that recovers, and its student beside the one without any."""
+    metric, found = summary["primary_metric"], []
+    tested = {(each["method"], each["reference"]): each for each in contrasts_of(summary) if each["metric"] == metric}
+    scores = {row["method"]: row for row in rows}
+    for name, variant in variants.items():
+        own, equal = metrics[name], metrics[variant.matched]
+        found.append(
+            {
+                **variant.plain(),
+                "variant": name,
+                "trained": quality([one["tnet"]["trained"] for one in own]),
+                "deployed": quality([one["tnet"]["deployed"] for one in own]),
+                "parameters": [one[0]["parameters"] for one in (own, equal)],
+                "score": scores[name],
+                "equal": scores[variant.matched],
+                "contrast": tested[name, variant.matched],
+            }
+        )
+    return found
+
+
+def _named(choice: dict[str, Any]) -> str:
+    """Return the name of a plug-in, with its options where some are given."""
+    listed = ", ".join(f"{key} {value}" for key, value in choice.items() if key != "name")
+    return f"{choice['name']} ({listed})" if listed else str(choice["name"])
+
+
 def _change(variant: dict[str, Any]) -> str:
     """Describe a variant: its method, the options that it fixes, and how its student differs."""
     method = dict(variant["method"])
     name = method.pop("name")
     options = {**method, **{key: variant[key] for key in ("tnet", "batch_size") if variant[key]}}
+    if variant["tnet_kind"]:
+        options["T-Net"] = _named(variant["tnet_kind"])
     if variant["fusion"]:
         options["fusion"] = variant["fusion"]["name"]
     listed = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in options.items())

@@ -25,6 +25,8 @@ class Fold:
 
     Attributes
     ----------
+    number : int or str
+        Number of the fold, or ``all``.
     prevalent, privileged : Tensor, shape (samples, T, P) and (samples, T, Q)
         Embeddings of either side, modalities side by side; NaN where a sample lacks one.
     train, validation, test : ndarray of int
@@ -41,7 +43,7 @@ class Fold:
         arm: ArmParams,
         device: torch.device,
     ) -> None:
-        self.folder = manifest.parent
+        self.folder, self.number = manifest.parent, arm.fold
         self.samples = Samples.load(manifest)
         self.task = Task(arm.task, self.samples)
         parts = Parts.read(splits, arm.fold, self.samples)

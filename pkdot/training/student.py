@@ -12,7 +12,7 @@ from pydantic import Field
 from pkdot.distillation.base import MethodChoice, Start
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
-from pkdot.hallucination.tnet import TNetParams
+from pkdot.hallucination.base import TNetParams
 from pkdot.layout import (
     FEATURES,
     HISTORY,
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pkdot.distillation.base import Distiller
-    from pkdot.hallucination.tnet import TNet
+    from pkdot.hallucination.base import TNet
     from pkdot.networks import Outputs
     from pkdot.training.fold import Fold
     from pkdot.training.loop import Beside
@@ -61,6 +61,7 @@ class StudentParams(ArmParams):
     fusion: FusionChoice = Field(description="how the student fuses, as the teacher does")
     dim: int = Field(ge=2, description="width of the fused features")
     tnet: TNetParams = Field(description="the T-Net")
+    tnet_label: str = Field(TNET, description="name of the folder of the T-Net among the teachers")
     start: Start = Field("encoder_head", description="where students begin: at the encoders' own heads, or at random")
     encoder: Literal["frozen", "finetuned"] = Field("frozen", description="whether students train their encoders too")
     ensemble: bool = Field(True, description="students imitate the mean prediction of the teachers of all seeds")
@@ -128,7 +129,7 @@ def _teacher_files(teachers: Path, params: StudentParams) -> list[Path]:
     """Return the files of the teachers that a student reads."""
     names = teachers_of((*params.prevalent, *params.privileged), params.prevalent)
     files = [trained(teachers, seed, name) / file for seed in params.seeds for name in names for file in TAUGHT]
-    return files + [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
+    return files + [trained(teachers, seed, params.tnet_label) / WEIGHTS for seed in params.seeds]
 
 
 class _Run:
@@ -166,6 +167,8 @@ class _Run:
             encoder_head=head,
             heads=teacher.heads,
             start=params.start,
+            kind=params.tnet.kind,
+            matched=params.tnet.state == "matched",
         )
         self.start = seed_of(seed, number_of(params.fold), 8)  # the same for all methods: equal initial weights
         torch.manual_seed(self.start)
@@ -197,7 +200,7 @@ class _Run:
         """Return how much of the privileged embeddings of the test part a T-Net recovers."""
         import torch
 
-        from pkdot.hallucination.tnet import recovery
+        from pkdot.hallucination.recovery import recovery
 
         index = self.fold.index(self.fold.test[self.fold.complete[self.fold.test]])
         device = next(tnet.parameters()).device
@@ -333,7 +336,7 @@ class _TeacherOutputs:
 
     def __init__(self, fold: Fold, folder: Path, params: StudentParams) -> None:
         self.fold = fold
-        self.tnet = folder / TNET / WEIGHTS
+        self.tnet = folder / params.tnet_label / WEIGHTS
         names = (*params.prevalent, *params.privileged)
         self.joint = self._read(folder / UPPER_BOUND)
         self.modalities = {name: self._read(folder / teacher_of(name)) for name in names}

@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from pydantic import Field
 
 from pkdot.files import write_json
 from pkdot.fusion.base import FusionChoice
-from pkdot.hallucination.tnet import TNetParams
+from pkdot.hallucination.base import TNetParams
 from pkdot.layout import (
-    HISTORY,
-    METRICS,
-    OUTPUTS,
-    PREDICTIONS,
     TEACHERS,
     TNET,
     UPPER_BOUND,
-    WEIGHTS,
     prevalent_teacher,
     teacher_of,
     trained,
@@ -33,13 +27,13 @@ from pkdot.splits import number_of
 from pkdot.training.arms import ArmParams
 from pkdot.training.calibration import best_temperature
 from pkdot.training.loop import ComputeParams, TrainingParams
+from pkdot.training.trained import Trained, choosing, write_trained
 
 if TYPE_CHECKING:
-    import pandas as pd
     import torch
     from torch import Tensor, nn
 
-    from pkdot.networks import Headed
+    from pkdot.networks import Headed, Teacher
     from pkdot.training.fold import Fold
 
 
@@ -78,22 +72,14 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
         metrics: dict[str, dict] = {}
         for seed in params.seeds:
             for name, network in _train(fold, params, seed):
-                _write(trained(scratch, seed, name), network)
+                write_trained(trained(scratch, seed, name), network)
                 metrics.setdefault(name, {})[seed] = network.metrics
         write_json(scratch / TEACHERS, metrics)
 
 
-@dataclass
-class _Trained:
-    network: nn.Module
-    history: list[dict]
-    outputs: dict[str, Tensor]
-    metrics: dict
-    predictions: pd.DataFrame | None = None
-
-
-def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, _Trained]]:
+def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, Trained]]:
     from pkdot.networks import PrevalentStudent, Teacher
+    from pkdot.training.tnet import train_tnet
 
     widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
     networks: dict[str, tuple[tuple[Tensor, ...], Callable[[], Headed]]] = {
@@ -108,11 +94,13 @@ def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, 
     if len(params.prevalent) > 1:
         alone = partial(PrevalentStudent, widths[0], params.dim, fold.task)
         networks[prevalent_teacher(params.prevalent)] = ((fold.prevalent,), alone)
+    joint: nn.Module | None = None
     for purpose, (name, (tensors, build)) in enumerate(networks.items()):
         print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
-        yield name, _train_classifier(fold, params, seed, purpose, tensors, build)
-    print(f"{TNET}, seed {seed}", file=sys.stderr, flush=True)
-    yield TNET, _train_tnet(fold, params, seed)
+        made = _train_classifier(fold, params, seed, purpose, tensors, build)
+        joint = made.network if name == UPPER_BOUND else joint
+        yield name, made
+    yield TNET, train_tnet(fold, cast("Teacher", joint), params.tnet, params.tnet_training, seed)
 
 
 def _train_classifier(
@@ -122,7 +110,7 @@ def _train_classifier(
     purpose: int,
     tensors: tuple[Tensor, ...],
     build: Callable[[], Headed],
-) -> _Trained:
+) -> Trained:
     """Train a network on tensors of embeddings, calibrate it, and compute its outputs for every sample."""
     import torch
 
@@ -150,48 +138,12 @@ def _train_classifier(
             "features": whole.features.float().unflatten(0, by_sample),
             "logits": whole.logits.float().unflatten(0, by_sample),
         }
-        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in _choosing(fold).items()}
+        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in choosing(fold).items()}
     tested = fold.test[fold.complete[fold.test]]
     table = (
         prediction_table(fold, lambda index: network(*(x[index] for x in tensors)), tested) if len(fold.test) else None
     )
-    return _Trained(network, history, outputs, metrics, table)
-
-
-def _train_tnet(fold: Fold, params: TeacherParams, seed: int) -> _Trained:
-    """Train T-Net to reproduce the privileged embeddings of the training subjects, which takes no labels."""
-    import torch
-    from torch.nn.functional import mse_loss
-
-    from pkdot.hallucination.tnet import TNet, recovery
-    from pkdot.training.loop import fit, seed_of
-
-    start = seed_of(seed, number_of(params.fold), 9)
-    torch.manual_seed(start)
-    tnet = TNet(fold.prevalent.shape[-1], fold.privileged.shape[-1], params.tnet.hidden).to(fold.device)
-
-    def step(rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        index = fold.index(rows)
-        return mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
-
-    def quality(rows: np.ndarray) -> dict[str, float | None]:
-        index = fold.index(rows[fold.complete[rows]])
-        return recovery(tnet(fold.prevalent[index]).float(), fold.privileged[index])
-
-    def score() -> tuple[float, float]:
-        index = fold.index(fold.validation)
-        loss = mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
-        explained = quality(fold.validation)["explained_variance"]
-        return np.nan if explained is None else explained, float(loss)
-
-    rows = np.union1d(fold.train, fold.unlabelled)
-    history = fit(tnet, step, score, rows, params.tnet_training, start, fold.device)
-    tnet.eval()
-    parts = {**_choosing(fold), "test": fold.test}
-    with torch.no_grad():
-        outputs = {"privileged": tnet(fold.prevalent).float()}
-        metrics = {part: quality(rows) for part, rows in parts.items()}
-    return _Trained(tnet, history, outputs, metrics)
+    return Trained(network, history, outputs, metrics, table)
 
 
 def _calibrate(fold: Fold, network: Headed, tensors: tuple[Tensor, ...]) -> None:
@@ -205,11 +157,6 @@ def _calibrate(fold: Fold, network: Headed, tensors: tuple[Tensor, ...]) -> None
         parameter.div_(best)
 
 
-def _choosing(fold: Fold) -> dict[str, np.ndarray]:
-    """Return the parts that a choice may look at."""
-    return {"train": fold.train, "validation": fold.validation}
-
-
 def _score(fold: Fold, network: Headed, tensors: tuple[Tensor, ...], rows: np.ndarray) -> tuple[float, float]:
     index = fold.index(rows)
     logits = network(*(x[index] for x in tensors)).logits.float()
@@ -219,21 +166,3 @@ def _score(fold: Fold, network: Headed, tensors: tuple[Tensor, ...], rows: np.nd
 
 def _named(score: tuple[float, float]) -> dict[str, float]:
     return {"score": score[0], "loss": score[1]}
-
-
-def _write(folder: Path, trained: _Trained) -> None:
-    import pandas as pd
-    from safetensors.torch import save_file
-
-    from pkdot.training.predictions import write_predictions
-
-    folder.mkdir(parents=True)
-    save_file(
-        {k: v.cpu().contiguous() for k, v in trained.network.state_dict().items()},
-        folder / WEIGHTS,
-    )
-    save_file({name: value.cpu().contiguous() for name, value in trained.outputs.items()}, folder / OUTPUTS)
-    pd.DataFrame(trained.history).to_csv(folder / HISTORY, index=False)
-    write_json(folder / METRICS, trained.metrics)
-    if trained.predictions is not None:
-        write_predictions(folder / PREDICTIONS, trained.predictions)

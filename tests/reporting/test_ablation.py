@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tree
 
@@ -32,7 +33,7 @@ def page(*names):
     """Text of the page of the first experiment; its own methods stand for the variants."""
     e = tree.tiny(Path("data/root"), ablation={"kd": RELEASED}, evaluation={"ablation_reference": "kd"})
     summaries = [Path(f"results/{name}/summary.json") for name in names]
-    STAGES["ablation"].function()(summaries[0], summaries, Path("results/page"), ablation_params(e, names[0]))
+    STAGES["ablation"].function()(summaries[0], summaries, [], Path("results/page"), ablation_params(e, names[0]))
     text = Path("results/page/ablation.html").read_text(encoding="utf-8")
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text.partition("<main>")[2]))
 
@@ -88,3 +89,30 @@ def test_the_report_of_clips_does_not_speak_of_unseen_subjects(leaky):
     own = Path("results/tiny/report.html").read_text(encoding="utf-8")
     assert "test subjects play no part in it" in own
     assert "of the test part itself" not in own
+
+
+def test_a_t_net_is_held_against_a_student_of_as_many_parameters(copy):
+    """Variants are really trained: what a T-Net recovers, and what its student gains, stand in one row."""
+    kd = {"name": "kd", "weight": 1}
+    variants = {
+        "own": {"method": kd},
+        "proxy": {"method": kd, "tnet_kind": {"name": "attention", "heads": 2}},
+        "equal": {"method": kd, "tnet_kind": {"name": "attention", "heads": 2}, "tnet": "matched"},
+    }
+    e = tree.tiny(copy, ablation=variants, evaluation={"ablation_reference": "own", "bootstrap": 100})
+    results, students = tree.ablation("tiny", e)
+    summary = results / "ablation/summary.json"
+    STAGES["ablation"].function()(summary, [summary], students, results, ablation_params(e, "tiny"))
+    text = re.sub(r"<[^>]+>", " ", (results / "ablation.html").read_text(encoding="utf-8"))
+    row = re.findall(r" proxy (.*?)\n", text)[-1]  # in the table of T-Nets, which comes last
+    metrics = [read_json(results / f"students/fold_{fold}/seed_0/proxy/metrics.json") for fold in (0, 1)]
+    trained = [one["tnet"]["trained"] for one in metrics]
+    for key in ("explained_variance", "retrieval_rank"):
+        assert number(float(np.mean([one[key] for one in trained]))) in row
+    found = [
+        each for each in read_json(summary)["contrasts"] if (each["method"], each["reference"]) == ("proxy", "equal")
+    ]
+    assert signed(found[0]["diff"]) in row
+    assert "attention (heads 2)" in row
+    assert f"{metrics[0]['parameters']:,} and " in row
+    assert "own" not in ablation_params(e, "tiny").tnets, "no variant has as many parameters as it"

@@ -11,7 +11,7 @@ from synthetic import arrays_config, write_manifest
 
 from pkdot import jobs
 from pkdot.config import Experiment
-from pkdot.layout import shard_samples
+from pkdot.layout import ABLATION, TNET, shard_samples
 from pkdot.markers import SIMULATED
 from pkdot.reporting.report import report_params
 from pkdot.shards import samples_of_shard
@@ -91,6 +91,28 @@ def run(name: str, e: Experiment, ingest: Callable[[Path], None] | None = None) 
     choices = [results / f"students/fold_{fold}/{method}.json" for fold in folds for method in e.prevalent_only]
     do("summary", manifest, scored, choices, out=results, params=jobs.summary(e, name))
     return results
+
+
+def ablation(name: str, e: Experiment) -> tuple[Path, list[Path]]:
+    """Train and compare the variants of an experiment that was run; return its results and its variants' markers."""
+    data, results, folds = Path("data/processed") / name, Path("results") / name, range(e.splits.fold_count)
+    manifest, splits = data / "manifest.parquet", data / "splits.json"
+    for fold in folds:
+        encoders, teachers, students, foreign = (
+            results / stage / f"fold_{fold}" for stage in ("encoders", "teachers", "students", "foreign")
+        )
+        embeddings = [encoders / modality / "embeddings.npy" for modality in e.modalities]
+        shared = (manifest, splits, embeddings, teachers)
+        for label in {jobs.tnet_label(e, variant) for variant in e.ablation} - {TNET}:
+            STAGES["tnets"].function()(*shared, teachers, jobs.tnets(e, fold, label))
+        for variant in e.ablation:
+            STAGES["students"].function()(*shared, students, jobs.students(e, fold, variant))
+        params = jobs.fold(e, fold, ABLATION)
+        STAGES["fold"].function()(manifest, teachers, students, foreign, results / "ablation/folds", params)
+    scored = [results / f"ablation/folds/fold_{fold}.json" for fold in folds]
+    choices = [results / f"students/fold_{fold}/{method}.json" for fold in folds for method in e.prevalent_only]
+    STAGES["summary"].function()(manifest, scored, choices, results / "ablation", jobs.summary(e, name, ABLATION))
+    return results, [results / f"students/fold_{fold}/{variant}.json" for fold in folds for variant in e.ablation]
 
 
 def report(name: str, e: Experiment, out: Path | None = None) -> Path:

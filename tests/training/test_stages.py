@@ -188,7 +188,7 @@ def test_a_test_part_without_privileged_modalities_does_not_stop_training(tmp_pa
     test = World(tmp_path / "plain").rows("test")
     out = run(lacking(tmp_path / "lacking", eda=test))
     quality = json.loads((out / "teachers" / "seed_0" / "tnet" / "metrics.json").read_text())
-    assert quality["test"] == {"explained_variance": None, "cosine": None}
+    assert quality["test"] == {"explained_variance": None, "cosine": None, "retrieval_rank": None}
     assert pd.read_parquet(out / "teachers" / "seed_0" / "teacher" / "predictions.parquet").empty
     assert len(pd.read_parquet(out / "students" / "seed_0" / "kd" / "predictions.parquet")) == len(test)
 

@@ -98,6 +98,14 @@ def teachers_of_students(wildcards):
     )
 
 
+def tnets_of_students(wildcards):
+    """Return the last file of the T-Nets of a variant of the ablation; nothing for students who have the contest's."""
+    e, files = experiment(wildcards.experiment), Layout.of(wildcards.experiment)
+    with configuration(wildcards.experiment):
+        label = jobs.tnet_label(e, wildcards.method)
+    return [] if label == TNET else [str(files.tnets(wildcards.fold, label))]
+
+
 def features_of_students(wildcards):
     """Return the arrays that students read who train their encoders; nothing for all others."""
     e = experiment(wildcards.experiment)

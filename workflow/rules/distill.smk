@@ -10,6 +10,7 @@ rule students:
         embeddings=by_modality(rules.encoder.output.embeddings),
         encoders=by_modality(rules.encoder.output.weights),
         teachers=teachers_of_students,
+        tnets=tnets_of_students,
         features=features_of_students,
     output:
         marker=FILES.choice("{fold}", "{method}"),

@@ -49,6 +49,12 @@ rule ablation:
                 *experiment(wildcards.experiment).protocols,
             ],
         ),
+        students=lambda wildcards: expand(
+            rules.students.output.marker,
+            experiment=wildcards.experiment,
+            method=jobs.contestants(experiment(wildcards.experiment), ABLATION),
+            fold=range(experiment(wildcards.experiment).splits.fold_count),
+        ),
     output:
         update(FILES.ablation),
     log:
@@ -62,5 +68,5 @@ rule ablation:
     params:
         cfg=job_params("ablation", "experiment"),
     shell:
-        "pkdot ablation --summary {input.summary} --protocols {input.protocols} --out $(dirname {output})"
-        " --params {params.cfg:q} 2> {log}"
+        "pkdot ablation --summary {input.summary} --protocols {input.protocols} --students {input.students}"
+        " --out $(dirname {output}) --params {params.cfg:q} 2> {log}"

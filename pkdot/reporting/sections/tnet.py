@@ -13,7 +13,7 @@ from pkdot.reporting.section import Section
 def content(results: Results) -> dict[str, Any]:
     """Return the quality of T-Net on each part, and of the T-Nets that students deploy, over folds and seeds."""
     runs = [metrics for fold in results.teachers_by_fold for metrics in fold["tnet"].values()]
-    parts = {part: _quality([run[part] for run in runs]) for part in ("train", "validation", "test")}
+    parts = {part: quality([run[part] for run in runs]) for part in ("train", "validation", "test")}
     students = {method: results.student_metrics(method) for method in results.methods}
     return {
         "rows": [{"part": part, **quality} for part, quality in parts.items()],
@@ -28,16 +28,16 @@ def _deployed(method: str, students: list[dict]) -> dict[str, Any]:
     trained = [student["tnet"]["trained"] for student in students if "trained" in student["tnet"]]
     return {
         "method": method,
-        "trained": _quality(trained) if trained else None,
-        "deployed": _quality([student["tnet"]["deployed"] for student in students]),
+        "trained": quality(trained) if trained else None,
+        "deployed": quality([student["tnet"]["deployed"] for student in students]),
     }
 
 
-def _quality(measured: list[dict]) -> dict[str, dict]:
+def quality(measured: list[dict]) -> dict[str, dict]:
     """Return mean and range of the measures that are defined."""
     return {
         name: _spread(np.array([each[key] for each in measured], dtype=float))
-        for name, key in (("explained", "explained_variance"), ("cosine", "cosine"))
+        for name, key in (("explained", "explained_variance"), ("cosine", "cosine"), ("rank", "retrieval_rank"))
     }
 
 
