@@ -34,7 +34,7 @@ from pkdot.inference.predict import PredictOptions, predict
 from pkdot.inference.student import Student
 
 CLIPS, SIZES = 8, {"320 x 240": (320, 240), "640 x 480": (640, 480), "1388 x 1038": (1388, 1038)}
-MINUTES = (1, 20)
+MINUTES = (1, 60)
 BATCHES = (1, 32)
 ROUNDS = 3
 SHAPE, DIM = [16, 112, 112, 3], 64

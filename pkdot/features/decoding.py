@@ -41,7 +41,7 @@ class Decoding:
     ) -> None:
         self._stream = container.streams.video[0]
         self._keys, self._wanted, self._counted = keys, wanted, counted
-        self._aspect = aspect_of(self._stream)
+        self._picture = Pictures(aspect_of(self._stream))
         self._images: dict[int, np.ndarray] = {}
         self._adopted: dict[int, np.ndarray] = {}
         self._damaged: set[int] = set()  # numbers of groups of frames, each from one key frame to the next
@@ -101,7 +101,7 @@ class Decoding:
                 if frame.is_corrupt:
                     self._damaged.add(self._group(stamp))
                 if stamp in self._wanted:
-                    self._images[stamp] = picture(frame, self._aspect)
+                    self._images[stamp] = self._picture.of(frame)
                 if stamp is not None:
                     yield stamp
 
@@ -127,9 +127,23 @@ def aspect_of(stream: av.VideoStream) -> float:
     return float(stream.sample_aspect_ratio or 1) or 1.0
 
 
-def picture(frame: av.VideoFrame, aspect: float) -> np.ndarray:
-    """Return a frame upright and with square pixels, (height, width, 3) uint8 RGB."""
-    # a width that is not needed is none: scaling takes time, also by 1
-    width = None if aspect == 1 else round(frame.width * aspect)
-    image = frame.to_ndarray(format="rgb24", width=width)
-    return np.rot90(image, frame.rotation // 90) if frame.rotation else image
+class Pictures:
+    """Makes pictures of decoded frames, all by one converter: to set up another one for every frame takes longer.
+
+    Parameters
+    ----------
+    aspect : float
+        The width of a pixel, its height being 1.
+    """
+
+    def __init__(self, aspect: float) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._aspect, self._converter = aspect, VideoReformatter()
+
+    def of(self, frame: av.VideoFrame) -> np.ndarray:
+        """Return a frame upright and with square pixels, (height, width, 3) uint8 RGB."""
+        # a width that is not needed is none: scaling takes time, also by 1
+        width = None if self._aspect == 1 else round(frame.width * self._aspect)
+        image = self._converter.reformat(frame, width=width, format="rgb24", threads=1).to_ndarray()
+        return np.rot90(image, frame.rotation // 90) if frame.rotation else image

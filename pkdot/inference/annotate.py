@@ -178,11 +178,11 @@ def pictures(video: Path) -> Iterator[tuple[float, np.ndarray]]:
     """Yield all frames of a video that can be decoded, with their seconds since the first, in order of time."""
     import av
 
-    from pkdot.features.decoding import aspect_of, packets_of, picture
+    from pkdot.features.decoding import Pictures, aspect_of, packets_of
 
     with av.open(str(video)) as container:
         stream = container.streams.video[0]
-        aspect, rate = aspect_of(stream), float(stream.average_rate or 25)
+        picture, rate = Pictures(aspect_of(stream)), float(stream.average_rate or 25)
         first: float | None = None
         last, count = -1.0, 0
         for packet in packets_of(container):
@@ -196,7 +196,7 @@ def pictures(video: Path) -> Iterator[tuple[float, np.ndarray]]:
                 first = time if first is None else first
                 if time - first > last:
                     last = time - first
-                    yield last, picture(frame, aspect)
+                    yield last, picture.of(frame)
 
 
 class Places:

@@ -3,7 +3,6 @@
 import tracemalloc
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 
@@ -68,13 +67,11 @@ def test_spans_of_every_format_are_decoded_once_to_the_same_bits(tmp_path, name,
 def test_a_long_way_between_spans_is_not_decoded(tmp_path, monkeypatch):
     write_video(tmp_path / "a.mp4", numbered(200), g=10, bf=0)
     decoded = []
-    true = av.VideoFrame.to_ndarray
     video = open_frames(tmp_path / "a.mp4")
-    from pkdot.features import decoding
+    from pkdot.features.decoding import Pictures
 
-    monkeypatch.setattr(
-        decoding, "picture", lambda frame, aspect: decoded.append(frame.pts) or true(frame, format="rgb24")
-    )
+    true = Pictures.of
+    monkeypatch.setattr(Pictures, "of", lambda self, frame: decoded.append(frame.pts) or true(self, frame))
     frames = list(video.along([np.array([0.1]), np.array([7.1])]))
     assert len(decoded) == 2
     assert frames[1][0] is not None
