@@ -1,10 +1,58 @@
-"""How sure a model may be: calibration error, before and after temperature scaling."""
+"""How sure a model may be: calibration error, and the temperature that makes it as sure as it is right."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from pkdot.training.calibration import TEMPERATURES
+
 BINS = 10
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """What logits are divided by.
+
+    Attributes
+    ----------
+    value : float
+        For people of whom nothing is known.
+    of_others : ndarray, shape (B,)
+        For each prediction, what all subjects but its own give: with it, one sees how good ``value`` is.
+    """
+
+    value: float
+    of_others: np.ndarray
+
+
+def temperature_of_subjects(probabilities: np.ndarray, truth: np.ndarray, subjects: np.ndarray) -> Temperature:
+    """Return the temperature with the lowest log loss; 1 where temperatures do not help people who did not fit them.
+
+    The temperature of some subjects is tried on another one, for each in turn, and it counts only if this makes the
+    log loss lower than no temperature does.
+
+    Parameters
+    ----------
+    probabilities : ndarray, shape (B, C)
+        Of samples that trained nothing and chose nothing, such as those of the test subjects of all folds.
+    truth : ndarray of int, shape (B,)
+        Number of the true class.
+    subjects : ndarray, shape (B,)
+        Whose samples they are.
+    """
+    names, whose = np.unique(subjects, return_inverse=True)
+    tiny = np.finfo(float).tiny
+    rows = np.arange(len(truth))
+    losses = [-np.log(np.maximum(softened(probabilities, one)[rows, truth], tiny)) for one in TEMPERATURES]
+    table = np.array([np.bincount(whose, weights=loss, minlength=len(names)) for loss in losses])
+    every, grid = table.sum(axis=1), np.array(TEMPERATURES)
+    others = (every[:, None] - table).argmin(axis=0)
+    helped = table[others, np.arange(len(names))].sum() < every[TEMPERATURES.index(1.0)]
+    if len(names) < 2 or not helped:
+        return Temperature(1.0, np.ones(len(truth)))
+    return Temperature(float(grid[every.argmin()]), grid[others][whose])
 
 
 def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:

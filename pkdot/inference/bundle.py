@@ -5,8 +5,8 @@ Nothing heavy is imported here: a server or an exported network reads the same d
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,10 @@ from pkdot.params import Params, sentences
 if TYPE_CHECKING:
     from pkdot.assembly import Ensemble
 
+PREDICTING = (  # the code that makes features and predictions
+    "features/*.py", "encoders/*.py", "fusion/*.py", "hallucination/*.py", "networks.py", "assembly.py", "answer.py",
+    "recordings.py",
+)  # fmt: skip
 SCHEMA = 1  # version of student.json; a newer one is refused
 
 
@@ -34,6 +38,7 @@ class ModalityDescription(Params):
     dtype: Literal["uint8", "float32"] = Field(description="type of the arrays")
     seconds: float | None = Field(description="length of a sample; null: a sample is a whole file, however long")
     rate: float | None = Field(description="rate of the recordings in Hz, where their files do not say it; else null")
+    part: str | None = Field(None, description="the array or the columns of a file that holds more; null: all of it")
 
 
 class BundleDescription(Params):
@@ -53,10 +58,12 @@ class BundleDescription(Params):
     encoders: dict[str, EmbedderDescription] = Field(description="modality -> the encoder that all networks share")
     network: NetworkDescription = Field(description="the network of every seed")
     temperature: float = Field(gt=0, description="what logits are divided by before they become probabilities")
-    subjects: dict[str, int] = Field(description="number of subjects that it was trained, and calibrated, on")
+    subjects: dict[str, int] = Field(
+        description="number of subjects that it was trained on, and that chose when to stop"
+    )
     unlabelled: int = Field(ge=0, description="samples without a label that took part in the training")
     weights_sha256: str = Field(description="SHA-256 of weights.safetensors")
-    code: str = Field(description="hash of the code that made the bundle")
+    code: str = Field(description="hash of the code of features and networks that it was made with; empty: not known")
     versions: dict[str, str] = Field(description="versions of Python and of packages that made the bundle")
 
 
@@ -135,18 +142,22 @@ def _check_weights(file: Path, expected: str) -> None:
         )
 
 
-def plugins(described: BundleDescription) -> Iterable[str]:
-    """Return the modules of all plug-ins that a bundle names, such as ``pkdot.features.faces``."""
-    for modality in described.modalities.values():
-        yield f"pkdot.features.{modality.feature.name}"
-    for encoder in [*described.encoders.values(), *described.network.encoders.values()]:
-        yield f"pkdot.encoders.{encoder.encoder.name}"
-    fusion = getattr(described.network.student, "fusion", None)
-    if fusion is not None:
-        yield f"pkdot.fusion.{fusion.name}"
-    tnet = getattr(described.network.student, "tnet_kind", None)
-    if tnet is not None:
-        yield f"pkdot.hallucination.{tnet.name}"
+def code_of() -> str:
+    """Return a hash of the code of this package that makes features of raw files and predictions of features."""
+    root = Path(__file__).parents[1]
+    files = sorted(file for name in PREDICTING for file in root.glob(name))
+    return hashlib.sha256("".join(f"{file.name} {sha256(file)}\n" for file in files).encode()).hexdigest()[:16]
+
+
+def other_code(described: BundleDescription, path: Path | str) -> str:
+    """Return a sentence where the code that predicts is not the one that the bundle was made with; else nothing."""
+    if described.code in ("", code_of()):
+        return ""
+    made = described.versions.get("pkdot", "another version")
+    return (
+        f"{path}: the code of its features or networks has changed since it was made (by pkdot {made}), so that "
+        "predictions may differ from those that its card speaks of; make the bundle again, or use that version."
+    )
 
 
 def write_bundle(folder: Path, described: BundleDescription, network: Ensemble) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
-from pkdot.evaluation.calibration import calibration_error, softened
+from pkdot.evaluation.calibration import calibration_error, softened, temperature_of_subjects
 from pkdot.evaluation.metrics import Metrics, label_of
 from pkdot.files import read_json
 from pkdot.inference.bundle import BundleDescription
@@ -51,8 +51,11 @@ class Evidence:
         The metrics of the mean predictions of all seeds.
     by_subject : ndarray, shape (subjects,)
         The primary metric of the mean predictions for each test subject.
+    temperature : float
+        What the logits of the mean predictions are to be divided by for test subjects; 1 for values.
     errors : tuple of float, or None
-        Calibration error of the mean predictions, before and after temperature scaling; None for values.
+        Calibration error of the mean predictions: before, and after each subject got the temperature that all others
+        give; None for values.
     tnet : dict or None
         What T-Net recovers of the privileged embeddings of test subjects, mean over folds and seeds.
     """
@@ -62,6 +65,7 @@ class Evidence:
     seeds: list[int]
     together: dict[str, float]
     by_subject: np.ndarray
+    temperature: float
     errors: tuple[float, float] | None
     tnet: dict[str, float] | None
 
@@ -69,7 +73,6 @@ class Evidence:
     def read(
         cls,
         summary: Path,
-        choices: list[Path],
         metrics: list[Path],
         samples: Samples,
         seeds: list[int],
@@ -82,8 +85,6 @@ class Evidence:
         ----------
         summary : Path
             summary.json; the predictions of all folds lie beside it.
-        choices : list of Path
-            What the method chose in each fold.
         metrics : list of Path
             metrics.json of the students of all folds and seeds.
         samples : Samples
@@ -99,6 +100,9 @@ class Evidence:
         predictions = summary.with_name(PREDICTIONS)
         subjects = sorted({name for part in read_parts(predictions, ["subject_id"], method) for name in part.squeeze()})
         scored = Metrics(_together(predictions, method, seeds, classes), subjects, kind, classes)
+        temperature, errors = 1.0, None
+        if classes:
+            temperature, errors = _calibrated(_together(predictions, method, seeds, classes), classes)
         best = said["baseline"]["method"]
         primary = {row["method"]: row for row in said["rows"] if row["metric"] == said["primary_metric"]}
         return cls(
@@ -107,7 +111,8 @@ class Evidence:
             seeds=seeds,
             together=scored.all(),
             by_subject=scored.by_subject(),
-            errors=_errors(_together(predictions, method, seeds, classes), choices, classes) if classes else None,
+            temperature=temperature,
+            errors=errors,
             tnet=_recovered([read_json(path) for path in metrics]),
         )
 
@@ -128,14 +133,14 @@ def _together(predictions: Path, method: str, seeds: list[int], classes: list[st
         yield table
 
 
-def _errors(tables: Iterable[pd.DataFrame], choices: list[Path], classes: list[str]) -> tuple[float, float]:
-    """Return the calibration error before and after each fold's temperature."""
-    temperatures = {int(path.parent.name.rpartition("_")[2]): read_json(path)["temperature"] for path in choices}
+def _calibrated(tables: Iterable[pd.DataFrame], classes: list[str]) -> tuple[float, tuple[float, float]]:
+    """Return the temperature that test subjects give, and the calibration error without it and with that of others."""
     table = pd.concat(list(tables), ignore_index=True)
     probabilities = table.filter(like="score_").to_numpy()
     truth = pd.Categorical(table["target"], categories=classes).codes
-    scaled = softened(probabilities, table["fold"].map(temperatures).to_numpy())
-    return calibration_error(probabilities, truth), calibration_error(scaled, truth)
+    fitted = temperature_of_subjects(probabilities, truth, table["subject_id"].astype(str).to_numpy())
+    scaled = softened(probabilities, fitted.of_others)
+    return fitted.value, (calibration_error(probabilities, truth), calibration_error(scaled, truth))
 
 
 def _recovered(metrics: list[dict]) -> dict[str, float] | None:
@@ -202,8 +207,8 @@ def _data(described: BundleDescription, about: dict[str, Any]) -> str:
     )
     return (
         f"{_text(described.title)}: {about['samples']:,} samples of {about['subjects']:,} subjects. "
-        f"{subjects['train']:,} of them were trained on; {subjects['validation']:,} chose when to stop and the "
-        f"temperature. {unlabelled}\n\nLicence of the data: {licence}. What it says of models that were trained on "
+        f"{subjects['train']:,} of them were trained on; {subjects['validation']:,} chose when to "
+        f"stop. {unlabelled}\n\nLicence of the data: {licence}. What it says of models that were trained on "
         "the data holds for this one."
     )
 
@@ -264,11 +269,18 @@ def _calibration(described: BundleDescription, evidence: Evidence) -> str:
     if evidence.errors is None:
         return ""
     before, after = evidence.errors
+    right = "With an error of 0, 80 % of the predictions with a confidence of 0.8 are right."
+    error = "the expected calibration error of the average of the networks"
+    if described.temperature == 1:
+        return (
+            "Its probabilities are those of the networks: temperature scaling, fitted on the test predictions of all "
+            "subjects but one, did not lower the log loss of the one that was left out. Over the test subjects of all "
+            f"folds, {error} is {before:.3f}. {right}"
+        )
     return (
-        f"Its probabilities are calibrated on validation subjects by temperature scaling (temperature "
-        f"{described.temperature:.3g}). Over the test subjects of all folds, the expected calibration error of the "
-        f"average of the networks was {before:.3f} before it and {after:.3f} after it. With an error of 0, 80 % of the "
-        "predictions with a confidence of 0.8 are right."
+        f"Its probabilities are calibrated by temperature scaling (temperature {described.temperature:.3g}), fitted on "
+        f"the test predictions of all folds. Over these, {error} was {before:.3f} before it, and {after:.3f} with the "
+        f"temperature that all other subjects give. {right}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,10 +134,13 @@ def live_student(bundle: Path, threads: int, **options: Any) -> Live:
     **options
         Those of ``Live``.
     """
-    from pkdot.inference.loading import load_student
+    from pkdot.inference.loading import OtherCode, load_student
 
     if bundle.suffix != ".onnx":
         import torch
 
         torch.set_num_threads(threads)
-    return Live(load_student(bundle), **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OtherCode)  # the server has said it once
+        student = load_student(bundle)
+    return Live(student, **options)

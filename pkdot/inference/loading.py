@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
+from pkdot.inference.bundle import other_code
 from pkdot.inference.student import Student
 
 
+class OtherCode(UserWarning):
+    """A student was made with other code than the one that predicts."""
+
+
 def load_student(path: Path | str, device: str = "cpu") -> Student:
-    """Load a student.
+    """Load a student; warn where the code that made it was another one.
 
     Parameters
     ----------
@@ -25,5 +31,9 @@ def load_student(path: Path | str, device: str = "cpu") -> Student:
     if str(path).endswith(".onnx"):
         from pkdot.inference.exported import ExportedStudent
 
-        return ExportedStudent.load(path, device)
-    return Student.load(path, device)
+        student: Student = ExportedStudent.load(path, device)
+    else:
+        student = Student.load(path, device)
+    if changed := other_code(student.description, path):
+        warnings.warn(changed, OtherCode, stacklevel=3)  # the line that called pkdot.load_student
+    return student

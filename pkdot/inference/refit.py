@@ -16,12 +16,12 @@ from pkdot.distillation.base import MethodChoice
 from pkdot.evaluation.summary import validation_scores
 from pkdot.features.base import FeatureChoice
 from pkdot.files import read_json, write_text
-from pkdot.inference.bundle import SCHEMA, BundleDescription, ModalityDescription, write_bundle
+from pkdot.inference.bundle import SCHEMA, BundleDescription, ModalityDescription, code_of, write_bundle
 from pkdot.inference.card import Evidence, card
 from pkdot.inference.gather import ensemble_of
 from pkdot.layout import CARD, METRICS, NETWORK, PREDICTIONS, WEIGHTS, choice_name, trained
 from pkdot.params import Params, canonical
-from pkdot.provenance import code_hash, job, versions
+from pkdot.provenance import job, versions
 from pkdot.splits import Parts, SplitParams
 from pkdot.tasks import Task
 from pkdot.training.student import StudentParams, train_students
@@ -63,7 +63,8 @@ def refit(
     """Write the bundle: ``student.json``, ``weights.safetensors`` and ``card.md``.
 
     The method is the one with the best mean validation score over the folds; its options are those that the folds
-    chose most often. Validation subjects of all subjects choose the step and the temperature.
+    chose most often. Validation subjects of all subjects choose the step; the predictions of the folds for their test
+    subjects, which are many more, give the temperature.
 
     Parameters
     ----------
@@ -93,9 +94,9 @@ def refit(
     with job(__name__, out, params, inputs=inputs) as scratch, tempfile.TemporaryDirectory() as folder:
         samples = Samples.load(manifest)
         train_students(manifest, splits, embeddings, teachers, Path(folder), student)
-        described, network = assemble(samples, splits, encoders, Path(folder), params, student)
+        evidence = Evidence.read(summary, metrics, samples, params.seeds, method, student.task.kind)
+        described, network = assemble(samples, splits, encoders, Path(folder), params, student, evidence.temperature)
         write_bundle(scratch, described, network)
-        evidence = Evidence.read(summary, chosen, metrics, samples, params.seeds, method, student.task.kind)
         write_text(scratch / CARD, card(described, samples.about, params.splits, evidence))
 
 
@@ -106,7 +107,7 @@ def assemble(
     students: Path,
     params: RefitParams,
     student: StudentParams,
-    temperature: float | None = None,
+    temperature: float = 1.0,
 ) -> tuple[BundleDescription, Ensemble]:
     """Return the students of one method and fold as one network, with its description.
 
@@ -122,15 +123,15 @@ def assemble(
         The experiment and its prevalent modalities.
     student : StudentParams
         How the students were trained: method, fold, seeds.
-    temperature : float, optional
-        In the place of the one that was fitted on the validation subjects.
+    temperature : float
+        What logits are divided by before they become probabilities.
     """
     task = Task(student.task, samples)
     parts = Parts.read(splits, student.fold, samples)
     task.use_labels_of(parts)
     made = read_json(students / choice_name(student.label))
     folders = [trained(students, seed, student.label) for seed in student.seeds]
-    network = ensemble_of(encoders, folders, task.answer, temperature or made["temperature"] or 1.0)
+    network = ensemble_of(encoders, folders, task.answer, temperature)
     shared, whole = network.describe()
     shapes = {name: description.shape for name, description in {**shared, **whole.encoders}.items()}
     subjects = samples.table["subject_id"]
@@ -157,7 +158,7 @@ def assemble(
         },
         unlabelled=made["samples"]["unlabelled"],
         weights_sha256="",
-        code=code_hash(__name__, params),
+        code=code_of(),
         versions=versions(),
     )
     return described, network
@@ -188,17 +189,20 @@ def _ranges(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
 
 
 def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) -> ModalityDescription:
-    """Return where the arrays of a modality come from, with the length and the rate of the samples of a data set."""
+    """Return where the arrays of a modality come from, as the samples of a data set have them."""
     cls, options = stream.feature.load()
     feature = cls(options)
-    columns = {part: f"{name}_{part}" for part in ("start", "stop", "rate")}
-    seconds, rate = feature.span, None
+    columns = {part: f"{name}_{part}" for part in ("start", "stop", "rate", "part")}
+    seconds, rate, part = None, None, None
     if columns["stop"] in table:
-        lengths = (table[columns["stop"]] - table[columns["start"]].fillna(0)).dropna()
-        seconds = float(lengths.median()) if len(lengths) else seconds
+        lengths = (table[columns["stop"]].astype(float) - table[columns["start"]].astype(float).fillna(0)).dropna()
+        seconds = float(lengths.median()) if len(lengths) else None
     if columns["rate"] in table:
         rates = table[columns["rate"]].dropna()
         rate = float(rates.median()) if len(rates) else None
+    if columns["part"] in table:
+        parts = table[columns["part"]].dropna().unique()
+        part = str(parts[0]) if len(parts) == 1 else None
     return ModalityDescription(
         source=stream.source,
         feature=PluginDescription(name=stream.feature.name, options=options.plain()),
@@ -206,4 +210,5 @@ def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) ->
         dtype=feature.dtype,
         seconds=seconds,
         rate=rate,
+        part=part,
     )

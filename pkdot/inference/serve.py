@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from pkdot.errors import ConfigError
-from pkdot.inference.bundle import folder_of, read_bundle
+from pkdot.inference.bundle import folder_of, other_code, read_bundle
 from pkdot.inference.limits import Limits
-from pkdot.inference.loading import load_student
 from pkdot.inference.sources import Wanted
 
 
@@ -36,10 +35,13 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
     import uvicorn
 
     from pkdot.inference.application import make_app
+    from pkdot.inference.exported import ExportedStudent
     from pkdot.inference.workers import pool_of
 
     exported = bundle.suffix == ".onnx"
-    described = load_student(bundle).description if exported else read_bundle(bundle)
+    described = ExportedStudent.load(bundle).description if exported else read_bundle(bundle)
+    if changed := other_code(described, bundle):
+        print(f"pkdot serve: {changed}", file=sys.stderr)
     if not Wanted(described.modalities).suffixes:
         takes = " and ".join(described.modalities)
         raise ConfigError(f"the student takes {takes}, which no single file holds; use pkdot predict with a table")

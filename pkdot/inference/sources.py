@@ -14,6 +14,7 @@ from pkdot.datasets.listing import LISTING, read_table
 from pkdot.datasets.listing import Recording as Row
 from pkdot.errors import DataError
 from pkdot.features.base import Source
+from pkdot.recordings import TABLES
 
 if TYPE_CHECKING:
     from pkdot.inference.bundle import ModalityDescription
@@ -133,7 +134,7 @@ class Wanted:
             return Recording(
                 str(path), problem=f"{path}: the bundle takes {names}; name a table with a column for each"
             )
-        raws = {name: Raw(path, None, self.rate or one.rate) for name, one in self.modalities.items()}
+        raws = {name: Raw(path, part_of(one, path), self.rate or one.rate) for name, one in self.modalities.items()}
         return Recording(str(path), raws)
 
     def row(self, name: str, row: Row) -> Recording:
@@ -155,6 +156,11 @@ class Wanted:
             raws[modality] = Raw(*file, rate, row.number(f"{column}_offset", 0.0))
         begin, end = (row.number(key) if row.cell(key) else None for key in ("start", "stop"))
         return Recording(name, raws, begin, end)
+
+
+def part_of(said: ModalityDescription, path: Path) -> str | None:
+    """Return the part of a file that a modality takes, as in training; a file that holds one array has no parts."""
+    return said.part if path.suffix.lower() in (".npz", *TABLES) else None
 
 
 def recordings(names: Iterable[str], wanted: Wanted, stdin: BinaryIO) -> Iterator[Recording]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ from pkdot.errors import DataError
 from pkdot.extras import advice
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle
+from pkdot.inference.sources import Raw as File
+from pkdot.inference.sources import Recording, part_of
+from pkdot.inference.windows import Window, Windows
 from pkdot.layout import WEIGHTS
 
 if TYPE_CHECKING:
@@ -191,7 +195,7 @@ class Student:
     def predict(
         self, raw: Raw | Mapping[str, Raw], every: float | None = None, rate: float | None = None
     ) -> pd.DataFrame:
-        """Predict a file, sample by sample from its start to its end.
+        """Predict a file from its start to its end; it is read once, and the network gets several samples at once.
 
         Parameters
         ----------
@@ -215,12 +219,10 @@ class Student:
         """
         import pandas as pd
 
-        samples = [self.sources(raw, start, rate) for start in self._starts(raw, every, rate)]
+        samples = self._samples(raw, every, rate)
         tables = []
-        for first in range(0, len(samples), BATCH):
-            chosen = samples[first : first + BATCH]
-            got = [self.extract(sample) for sample in chosen]
-            arrays = {name: np.stack([one[name].array for one in got]) for name in self.modalities}
+        while chosen := list(islice(samples, BATCH)):
+            arrays = {name: np.stack([one.arrays[name] for one in chosen]) for name in self.modalities}
             tables.append(self._timed(self.table(self.predict_arrays(arrays)), chosen))
         return pd.concat(tables, ignore_index=True)
 
@@ -247,23 +249,27 @@ class Student:
         }
         return pd.DataFrame({**columns, **{f"p_{name}": predicted[:, i] for i, name in enumerate(self.classes)}})
 
-    def _starts(self, raw: Raw | Mapping[str, Raw], every: float | None, rate: float | None) -> list[float | None]:
-        """Return the seconds at which the samples of a file start; None: one sample that is the whole file."""
+    def _samples(self, raw: Raw | Mapping[str, Raw], every: float | None, rate: float | None) -> Iterator[Window]:
+        """Yield the samples of a file with their arrays; the file is read once."""
         sources = self.sources(raw, None, rate)
+        first = next(iter(sources.values()))
+        recording = Recording(
+            first.sample_id, {name: File(one.path, one.part, one.rate) for name, one in sources.items()}
+        )
         given = raw.values() if isinstance(raw, Mapping) else [raw]
-        lengths = [one.seconds for one in self.description.modalities.values() if one.seconds is not None]
-        if not lengths or any(isinstance(one, Source) for one in given):
-            return [None]
-        length = max(lengths)
-        total = min(feature.seconds(sources[name]) for name, feature in self.features.items())
-        last = max(0.0, total - length)
-        return np.arange(0, last + 1e-9, every or length).tolist()
+        if any(isinstance(one, Source) for one in given):
+            arrays = {name: got.array for name, got in self.extract(sources).items()}
+            yield Window(recording, first.start, first.stop, arrays=arrays)
+            return
+        for window in Windows(self.features, self.seconds, every).of(recording):
+            if not window.arrays:
+                raise DataError(window.note)
+            yield window
 
-    def _timed(self, table: pd.DataFrame, samples: list[dict[str, Source]]) -> pd.DataFrame:
+    def _timed(self, table: pd.DataFrame, samples: list[Window]) -> pd.DataFrame:
         """Put the times of samples, or of their frames, before their predictions."""
-        first = [next(iter(sample.values())) for sample in samples]
-        start = np.array([0.0 if one.start is None else one.start for one in first])
-        stop = np.array([np.nan if one.stop is None else one.stop for one in first])
+        start = np.array([0.0 if one.start is None else one.start for one in samples])
+        stop = np.array([np.nan if one.stop is None else one.stop for one in samples])
         if self.classes is None:
             step = (stop - start)[:, None] / self.frames
             begin = start[:, None] + np.arange(self.frames) * step
@@ -281,4 +287,5 @@ def _feature(described: ModalityDescription) -> Feature:
 def _source(described: ModalityDescription, raw: Path | str, start: float | None, rate: float | None) -> Source:
     begin = start if start is not None or described.seconds is None else 0.0
     stop = None if begin is None or described.seconds is None else begin + described.seconds
-    return Source(str(raw), Path(raw), begin, stop, rate or described.rate)
+    path = Path(raw)
+    return Source(str(raw), path, begin, stop, rate or described.rate, None, part_of(described, path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -47,7 +48,7 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
 def predict(options: argparse.Namespace) -> None:
     """Write a table of predictions; exit with 1 where a source gave none."""
     from pkdot.inference import predict as stage
-    from pkdot.inference.loading import load_student
+    from pkdot.inference.loading import OtherCode, load_student
 
     values = {
         "every": options.every,
@@ -61,7 +62,11 @@ def predict(options: argparse.Namespace) -> None:
         how = stage.PredictOptions(**values)
     except ValidationError as error:
         raise ConfigError(sentences("predict", error, stage.PredictOptions)) from error
-    student = load_student(options.bundle, options.device)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", OtherCode)
+        student = load_student(options.bundle, options.device)
+    for one in said:
+        print(f"pkdot predict: {one.message}", file=sys.stderr)
     if stage.predict(student, options.sources, how, options.out, options.annotate):
         sys.exit(1)
 

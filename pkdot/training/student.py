@@ -79,8 +79,7 @@ def train_students(
     ``network.json`` describes the student, so that it can be built again without teachers, method or data. The weights
     are those of a ``StudentNetwork``: ``student.*``, and ``encoders.<modality>.*`` where it has encoders of its own.
 
-    ``<label>.json`` says what was chosen, and from what, and the temperature that makes the mean predictions of all
-    seeds as sure as they are right on the validation subjects.
+    ``<label>.json`` says what was chosen, and from what.
 
     Every candidate is trained with every seed; the one with the best mean validation score is kept. The test part
     is looked at once, by the students that were chosen.
@@ -118,7 +117,6 @@ def train_students(
             "budget": params.training.steps if tried[best][2][0].takes_steps else 0,
             "evaluate_every": params.training.evaluate_every,
             "samples": tried[best][2][0].samples,
-            "temperature": _temperature(fold, tried[best][2]),
         }
         for run in tried[best][2]:
             run.write(trained(scratch, run.seed, params.label), choice)
@@ -316,19 +314,6 @@ class _Run:
         with torch.no_grad():
             features = self._predict(index).features.float().cpu()
         return {"rows": index.cpu(), "features": features.unflatten(0, (len(index), -1)).contiguous()}
-
-
-def _temperature(fold: Fold, runs: list[_Run]) -> float | None:
-    """Return the temperature of the mean predictions of the students of all seeds; None for a regression."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    if fold.task.regression:
-        return None
-    index = fold.index(fold.validation)
-    with torch.no_grad():
-        logits = fold.task.average([run._predict(index).logits.float() for run in runs])
-        return best_temperature(logits, lambda scaled: cross_entropy(scaled, fold.target(index)))
 
 
 class _TeacherOutputs:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from bundles import described
 
 from pkdot.distillation.base import register
 from pkdot.inference.card import Evidence, card
-from pkdot.inference.refit import best_method
+from pkdot.inference.refit import Stream, _stream, best_method
 from pkdot.splits import SplitParams
 
 
@@ -56,6 +57,7 @@ def evidence(**changes):
         "seeds": [0, 1],
         "together": {"accuracy": 0.73},
         "by_subject": np.array([0.5, 0.7, 0.9]),
+        "temperature": 1.7,
         "errors": (0.12, 0.04),
         "tnet": {"explained_variance": 0.1, "cosine": 0.2},
     }
@@ -74,7 +76,7 @@ def test_the_card_has_the_figures_and_says_what_they_estimate():
     assert "They are the estimate for this network" in text
     assert "student\\_only, has 0.680" in text
     assert "between 0.500 and 0.900" in text
-    assert "was 0.120 before it and 0.040 after it" in text
+    assert "was 0.120 before it, and 0.040 with the temperature that all other subjects give" in text
     assert "a share of 0.100 of the variance" in text
     assert "must not be used" in text
     assert "No sample without a label took part" in text
@@ -96,6 +98,22 @@ def test_values_have_ranges_and_units_and_no_calibration():
     assert "valence (from -1 to 1 in training) and arousal (from 0 to 5 points in training), for every frame" in text
     assert "How sure" not in text
     assert "T-Net" not in text
+
+
+def test_a_temperature_that_does_not_help_is_told_and_left_out():
+    text = text_of(described().model_copy(update={"temperature": 1.0}), errors=(0.12, 0.12))
+    assert "did not lower the log loss of the one that was left out" in text
+    assert "the average of the networks is 0.120." in text
+
+
+def test_a_part_of_a_wide_file_is_kept_and_a_whole_file_has_no_length():
+    stream = Stream(source="pulse", feature={"name": "window", "channels": 1, "length": 32})
+    table = pd.DataFrame({"pulse_path": ["a.csv", "b.csv"], "pulse_part": ["PPG", "PPG"], "pulse_stop": [np.nan] * 2})
+    table["pulse_start"] = np.nan
+    said = _stream("pulse", stream, table, [1, 32])
+    assert (said.part, said.seconds) == ("PPG", None)
+    assert _stream("pulse", stream, table.assign(pulse_part=["PPG", "BVP"]), [1, 32]).part is None
+    assert _stream("pulse", stream, table.assign(pulse_start=1.0, pulse_stop=3.5), [1, 32]).seconds == 2.5
 
 
 def test_a_protocol_that_leaks_is_no_estimate():

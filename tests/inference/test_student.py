@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from bundles import CHANNELS, described, drawn
@@ -12,7 +14,8 @@ from bundles import CHANNELS, described, drawn
 import pkdot
 from pkdot.errors import DataError
 from pkdot.features.base import Source
-from pkdot.inference.bundle import read_bundle, write_bundle
+from pkdot.inference.bundle import code_of, read_bundle, write_bundle
+from pkdot.inference.loading import OtherCode
 
 
 def arrays(count=5):
@@ -111,3 +114,30 @@ def test_what_does_not_fit_is_refused_with_the_reason(bundle, recordings):
         student.predict_arrays({name: values[:, :, 1:] for name, values in arrays().items()})
     with pytest.raises(DataError, match="'voice' is missing or unknown"):
         student.predict({**recordings, "voice": recordings["pulse"]})
+
+
+def test_other_code_is_told_in_one_sentence_and_predicts_all_the_same(bundle, recordings):
+    edit(bundle, code=code_of())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        expected = pkdot.load_student(bundle).predict(recordings)
+    edit(bundle, code="0123456789abcdef", versions={"pkdot": "0.0.1"})
+    with pytest.warns(OtherCode, match=r"has changed since it was made \(by pkdot 0\.0\.1\)") as said:
+        student = pkdot.load_student(bundle)
+    assert len(said) == 1
+    assert said[0].filename == __file__
+    pd.testing.assert_frame_equal(student.predict(recordings), expected)
+
+
+def test_a_wide_table_gives_the_columns_of_the_training(bundle, recordings):
+    values = {name: np.load(path) for name, path in recordings.items()}
+    expected = pkdot.load_student(bundle).predict(recordings)
+    wide = bundle.parent / "wide.csv"
+    columns = {name: [f"{name} {i}" for i in range(values[name].shape[1])] for name in values}
+    pd.DataFrame({"time": 0.0} | {c: values[n][:, i] for n in columns for i, c in enumerate(columns[n])}).to_csv(wide)
+    said = json.loads((bundle / "student.json").read_text())
+    modalities = {name: one | {"part": ",".join(columns[name])} for name, one in said["modalities"].items()}
+    edit(bundle, modalities=modalities)
+    student = pkdot.load_student(bundle)
+    for table in (student.predict(wide), student.predict(recordings)):
+        pd.testing.assert_frame_equal(table, expected)
