@@ -55,6 +55,14 @@ class Stream:
         return self.offset + self.seconds
 
 
+def as_number(text: str) -> float:
+    """Return what a cell says as a number; NaN where it is none, such as ``3_2``, which Python takes for 32."""
+    try:
+        return float("nan" if "_" in text else text)
+    except ValueError:
+        return float("nan")
+
+
 class Recording:
     """A row of the list.
 
@@ -99,10 +107,7 @@ class Recording:
         text = self.cell(column)
         if not text and default is not None:
             return default
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        value = as_number(text)
         if not abs(value) < float("inf"):
             raise DataError(f"{self.where}: the {column} '{text}' is not a number")
         return value
@@ -117,10 +122,7 @@ class Recording:
         """
         column = f"{stream}_rate" if self.cell(f"{stream}_rate") else "rate"
         text = self.cell(column)
-        try:
-            value = float(text)
-        except ValueError:
-            value = float("nan")
+        value = as_number(text)
         if not 0 < value < float("inf"):
             raise DataError(f"{self.where}: the {column} '{text}' is not a number of Hz above zero")
         return value
@@ -131,7 +133,7 @@ class Recording:
         Raises
         ------
         DataError
-            The path leads out of the root.
+            The path leads out of the root, or round in a circle of links.
         """
         cell = self.cell(column)
         if not cell:
@@ -140,7 +142,11 @@ class Recording:
             raise DataError(f"{self.where}: {cell!r} is no path")
         name, part = split_cell(cell)
         path = self.root / name
-        if not path.resolve().is_relative_to(self.root.resolve()):
+        try:
+            inside = path.resolve().is_relative_to(self.root.resolve())
+        except (OSError, RuntimeError) as error:
+            raise DataError(f"{self.where}: the path '{name}' is a link that leads back to itself") from error
+        if not inside:
             raise DataError(f"{self.where}: the path '{name}' leads out of {self.root}")
         return path, part
 

@@ -65,6 +65,7 @@ class Window(Feature):
         values = np.asarray(recording[before:after], dtype=np.float64)
         missing, note = self._missing(values[inner], source, first)
         values = _filled(values)
+        still = _still(values[inner], source)
         if margin:
             values = self._filtered(values, source.rate, margin)
         part = values[inner]
@@ -73,7 +74,8 @@ class Window(Feature):
             part = (part - part.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
         old, new = (np.linspace(0, 1, count) for count in (len(part), self.options.length))
         array = np.stack([np.interp(new, old, channel) for channel in part.T]).astype(np.float32)
-        return Extracted(array, np.interp(new, old, missing) < 0.5 if note else None, note)
+        mask = np.interp(new, old, missing) < 0.5 if note else None
+        return Extracted(array, mask, "; ".join(one for one in (note, still) if one))
 
     def seconds(self, source: Source) -> float:
         if source.rate is None:
@@ -141,6 +143,17 @@ def _span(recording: np.ndarray, source: Source) -> tuple[int, int]:
     if not 0 <= first < last - 1 or last > len(recording):
         raise DataError(f"{source.path}: ends before {source.stop:g} s at {source.rate:g} Hz")
     return first, last
+
+
+def _still(part: np.ndarray, source: Source) -> str:
+    """Return what the ledger should say of channels that never change in a window, as where a sensor had no contact."""
+    still = np.flatnonzero((part == part[:1]).all(axis=0)) + 1
+    if not len(still):
+        return ""
+    which = "the signal" if part.shape[1] == 1 else f"channel {', '.join(map(str, still[:5]))} of {part.shape[1]}"
+    more = f" and {len(still) - 5} others" if len(still) > 5 else ""
+    when = "" if source.start is None or source.stop is None else f" from {source.start:.4g} to {source.stop:.4g} s"
+    return f"{source.path}: {which}{more} never changes{when}"
 
 
 def _filled(values: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from pkdot.inference.bundle import BundleDescription
+from pkdot.inference.bundle import BundleDescription, ModalityDescription
 from pkdot.inference.limits import Limits
 from pkdot.inference.workers import ERROR, Event, Pool
 from pkdot.layout import CARD
@@ -110,6 +110,12 @@ async def _guarded(request: Request, call: Callable[[Request], Awaitable[Respons
     return answer
 
 
+def _seconds(modality: ModalityDescription) -> float:
+    """Return how long a recording must be at least; 0 where any length will do."""
+    window = modality.feature.options.get("window")
+    return modality.seconds or (window[1] if window else 0.0)
+
+
 def _add_pages(app: FastAPI, bundle: Path, described: BundleDescription) -> None:
     """Add the page, the card and the list of what can be asked."""
     kinds = {"page.html": "text/html", "page.js": "text/javascript", "page.css": "text/css"}
@@ -138,6 +144,7 @@ def _add_pages(app: FastAPI, bundle: Path, described: BundleDescription) -> None
             "units": described.units,
             "ranges": described.ranges,
             "takes": {name: one.feature.name for name, one in described.modalities.items()},
+            "seconds": max(map(_seconds, described.modalities.values())),
         }
 
     @app.get("/card", summary="The model card, in Markdown", response_class=PlainTextResponse)

@@ -81,6 +81,7 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"rate": "-5"}, "the rate '-5' is not"),
         ({"rate": "nan"}, "the rate 'nan' is not"),
         ({"rate": "inf"}, "the rate 'inf' is not"),
+        ({"rate": "3_2"}, "the rate '3_2' is not"),
         ({"rate": "1000"}, "the recording lasts 0.1 s, less than a window of 1 s"),
         ({"motion": "signals/nothing.npy"}, "signals/nothing.npy: no such file"),
         ({"motion": "signals"}, "is not a whole .npy file"),
@@ -91,6 +92,7 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"motion": "../outside.npy"}, "the path '../outside.npy' leads out of"),
         ({"motion": "/etc/hostname"}, "the path '/etc/hostname' leads out of"),
         ({"motion": "signals/link.npy"}, "the path 'signals/link.npy' leads out of"),
+        ({"motion": "signals/circle.npy"}, "the path 'signals/circle.npy' is a link that leads back to itself"),
         ({"motion": "signals/pickled.npy"}, "is not a whole .npy file"),
         ({"motion": "signals/number.npy"}, "not an array of real numbers"),
         ({"motion": "x" * 5000}, "is not a whole .npy file"),
@@ -111,6 +113,7 @@ def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, sentence)
     signals = root / "signals"
     np.save(root.parent / "outside.npy", np.zeros((128, 2)))
     (signals / "link.npy").symlink_to(root.parent / "outside.npy")
+    (signals / "circle.npy").symlink_to(signals / "circle.npy")
     (signals / "same.npy").symlink_to(signals / "s0b_motion.npy")
     np.save(signals / "pickled.npy", np.array([{"a": 1}]), allow_pickle=True)
     np.save(signals / "number.npy", np.float64(3))

@@ -32,6 +32,15 @@ def test_a_missing_moment_is_filled_in_masked_and_told(tmp_path):
     assert got.note == f"{tmp_path / 'a.npy'}, row 150: 2 of 200 moments are not finite numbers and are filled in"
 
 
+def test_a_signal_that_never_changes_is_told(tmp_path):
+    still = np.where(TIME < 2.0, TIME, 7.0)  # it moves before the window alone
+    got = extract(tmp_path / "a.npy", still)
+    assert (got.mask, got.note) == (None, f"{tmp_path / 'a.npy'}: the signal never changes from 2 to 6 s")
+    got = extract(tmp_path / "b.npy", np.stack([TIME, still, TIME], axis=1), channels=3)
+    assert got.note == f"{tmp_path / 'b.npy'}: channel 2 of 3 never changes from 2 to 6 s"
+    assert extract(tmp_path / "c.npy", TIME).note == ""
+
+
 @pytest.mark.parametrize(
     ("lost", "most", "kept"), [(20, 0.1, True), (21, 0.1, False), (1, 0.0, False), (198, 0.99, True)]
 )

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
+import cv2
 import numpy as np
 import psutil
 import pytest
@@ -17,7 +18,7 @@ from serving import SCRIPT, face_bundle, serving, write_clip
 
 import pkdot
 from pkdot.cli import main
-from tests.features.conftest import write_video
+from tests.features.conftest import motion, moved, write_video
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
@@ -278,6 +279,33 @@ def test_a_clip_is_shown_with_its_face_its_trajectory_and_its_answer(page, folde
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("img").count() == 0
     assert page.complaints == []
+
+
+def test_the_camera_is_predicted_until_it_is_stopped(server, folder, browser):
+    """Chromium takes a file for the camera; the page records it and sends what it has recorded."""
+    film = folder / "camera.y4m"
+    pictures = [cv2.cvtColor(moved(*motion(number))[0], cv2.COLOR_RGB2YUV_I420).tobytes() for number in range(75)]
+    film.write_bytes(b"YUV4MPEG2 W320 H240 F25:1 Ip A1:1 C420\n" + b"".join(b"FRAME\n" + one for one in pictures))
+    fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    options = ["--no-sandbox", *fake, f"--use-file-for-fake-video-capture={film}"]
+    own = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
+    page = own.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(str(server.base_url))
+    page.click("#camera")
+    page.wait_for_selector("#progress[value='1']", timeout=60_000)
+    assert page.locator("#problem").is_hidden(), page.locator("#problem").inner_text()
+    assert page.locator("#name").inner_text() == "camera.webm"
+    assert page.locator("#trajectory polyline").count() == 2
+    assert page.evaluate(DRAWN)
+    assert page.evaluate("document.getElementById('video').videoWidth") == 320
+    page.click("#stop")
+    page.wait_for_selector("#camera:visible")
+    assert page.evaluate("document.getElementById('video').srcObject") is None
+    assert complaints == []
+    own.close()
 
 
 def test_the_page_says_why_a_file_cannot_be_predicted(page, folder):

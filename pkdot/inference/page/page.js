@@ -4,7 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const COLOURS = ["#1f77b4", "#d1622b", "#3f8f3f", "#a05195", "#8c6d31", "#17939f", "#c2497d"];
-const RECORDED = 6; // seconds of a clip from the camera
+const RECORDED = 6; // seconds of a clip from the camera, or as many as a window takes
 let about = null, windows = [], sending = null, stream = null;
 
 async function begin() {
@@ -192,7 +192,7 @@ function record(from) {
     recorder.ondataavailable = (event) => parts.push(event.data);
     recorder.onstop = () => resolve(new Blob(parts, { type: "video/webm" }));
     recorder.start();
-    setTimeout(() => recorder.state === "recording" && recorder.stop(), 1000 * RECORDED);
+    setTimeout(() => recorder.state === "recording" && recorder.stop(), 1000 * Math.max(RECORDED, about.seconds + 0.5));
   });
 }
 
