@@ -76,5 +76,6 @@ def test_choices_are_found_at_any_depth(tmp_path):
     deep = Deep(inside={"a": ["cnn1d", "small_r3d"]}, fusion="concat")
     assert [choice.name for choice in choices_of(deep)] == ["cnn1d", "small_r3d", "concat"]
     params = World(tmp_path).student_params("sp")
-    assert set(modules_of(params)) == {"pkdot.distillation.sp", "pkdot.fusion.gated_cross_attention"}
+    named = {"pkdot.distillation.sp", "pkdot.fusion.gated_cross_attention", "pkdot.hallucination.mlp"}
+    assert set(modules_of(params)) == named
     assert MethodChoice(name="sp") in choices_of(params)
