@@ -59,6 +59,19 @@ def test_a_file_that_is_one_sample_is_read_to_its_end_as_in_training(clip):
         Windows(whole, None, every=1.0)
 
 
+def test_biosignals_of_one_sample_are_read_to_their_end_as_in_training(tmp_path):
+    """What lies behind the window matters to the filters, and a sample whose length nobody gives has all of it."""
+    time = np.arange(0, 7_000_000, 15_625)
+    level = 5 + np.sin(time / 2e6) + 2 * (time > 5.6e6)
+    rows = "\n".join(f"{t}\t{v:.6f}" for t, v in zip(time, level, strict=True))
+    (tmp_path / "a.csv").write_text(f"time\tgsr\n{rows}\n")
+    eda = {"eda": feature("physiology", signal="eda")}
+    (window,) = Windows(eda, None).of(recording(tmp_path / "a.csv", "eda"))
+    truth, cut = (eda["eda"].extract(Source("a", tmp_path / "a.csv", None, stop)).array for stop in (None, 5.5))
+    np.testing.assert_array_equal(window.arrays["eda"], truth)
+    assert np.abs(truth - cut).max() > 1e-3
+
+
 def test_what_is_shorter_than_a_window_is_refused_and_half_a_step_is_nothing(faces, tmp_path):
     images = [moved(*motion(number))[0] for number in range(50)]
     for count, windows in ((50, 1), (48, 1), (40, 0)):
