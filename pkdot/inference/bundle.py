@@ -37,6 +37,7 @@ class ModalityDescription(Params):
     shape: list[int] = Field(description="shape of the array of one sample")
     dtype: Literal["uint8", "float32"] = Field(description="type of the arrays")
     seconds: float | None = Field(description="length of a sample; null: a sample is a whole file, however long")
+    shortest: float | None = Field(None, description="length of the shortest sample of the training; null: as seconds")
     rate: float | None = Field(description="rate of the recordings in Hz, where their files do not say it; else null")
     part: str | None = Field(None, description="the array or the columns of a file that holds more; null: all of it")
 

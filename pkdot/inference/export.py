@@ -114,7 +114,7 @@ def arrays_of(student: Student, clips: list[str], most: int = CHECKED) -> dict[s
     DataError
         None of them can be used; the message has the first reason.
     """
-    windows = Windows(student.features, student.seconds)
+    windows = Windows(student.features, student.seconds, shortest=student.shortest)
     found = recordings(clips, Wanted(student.description.modalities), sys.stdin.buffer)
     tried = list(islice((window for recording in found for window in windows.of(recording)), most))
     got = [window.arrays for window in tried if window.arrays]

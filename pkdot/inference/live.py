@@ -34,13 +34,11 @@ class Live:
     def __init__(
         self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
     ) -> None:
-        described = student.description.modalities
-        seconds = max((one.seconds for one in described.values() if one.seconds is not None), default=None)
         self.student, self.length, self.pixels = student, length, pixels
-        self.windows = Windows(student.features, seconds)
+        self.windows = Windows(student.features, student.seconds, shortest=student.shortest)
         if self.windows.span is not None:
             self.windows.every = every or self.windows.span / 2
-        self.wanted = Wanted(described)
+        self.wanted = Wanted(student.description.modalities)
 
     def predict(self, path: Path) -> Iterator[dict[str, Any]]:
         """Yield an event for each window of a recording: where it lies, where the face is, and what is predicted.

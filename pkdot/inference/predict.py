@@ -65,7 +65,7 @@ def predict(
     found = list(recordings(names, Wanted(student.description.modalities, options.rate), sys.stdin.buffer))
     if not found:
         raise ConfigError("no source was named on standard input")
-    windows = Windows(student.features, student.seconds, options.every, options.everyone)
+    windows = Windows(student.features, student.seconds, options.every, options.everyone, student.shortest)
     drawn = _video_of(found, windows) if film else None
     sketch = Film(answer, options.everyone)
     failed = set(range(len(found)))

@@ -193,10 +193,10 @@ def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) ->
     cls, options = stream.feature.load()
     feature = cls(options)
     columns = {part: f"{name}_{part}" for part in ("start", "stop", "rate", "part")}
-    seconds, rate, part = None, None, None
+    seconds, shortest, rate, part = None, None, None, None
     if columns["stop"] in table:
         lengths = (table[columns["stop"]].astype(float) - table[columns["start"]].astype(float).fillna(0)).dropna()
-        seconds = float(lengths.median()) if len(lengths) else None
+        seconds, shortest = (float(lengths.median()), float(lengths.min())) if len(lengths) else (None, None)
     if columns["rate"] in table:
         rates = table[columns["rate"]].dropna()
         rate = float(rates.median()) if len(rates) else None
@@ -209,6 +209,7 @@ def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) ->
         shape=shape,
         dtype=feature.dtype,
         seconds=seconds,
+        shortest=shortest,
         rate=rate,
         part=part,
     )

@@ -106,6 +106,12 @@ class Student:
         lengths = [one.seconds for one in self.description.modalities.values() if one.seconds is not None]
         return max(lengths, default=None)
 
+    @property
+    def shortest(self) -> float | None:
+        """Length of the shortest sample of the training; None where it is not known."""
+        lengths = [one.shortest for one in self.description.modalities.values() if one.shortest is not None]
+        return max(lengths, default=None)
+
     @cached_property
     def features(self) -> dict[str, Feature]:
         """Modality -> what turns its raw files into arrays; made once, at the first use."""
@@ -261,7 +267,7 @@ class Student:
             arrays = {name: got.array for name, got in self.extract(sources).items()}
             yield Window(recording, first.start, first.stop, arrays=arrays)
             return
-        for window in Windows(self.features, self.seconds, every).of(recording):
+        for window in Windows(self.features, self.seconds, every, shortest=self.shortest).of(recording):
             if not window.arrays:
                 raise DataError(window.note)
             yield window

@@ -73,12 +73,19 @@ class Windows:
         Seconds from the start of a window to that of the next; none: one window after the other.
     everyone : bool
         All people of a picture, and not the largest alone.
+    shortest : float, optional
+        A recording that is shorter than ``seconds`` and not than this is one window, as samples of the training were.
     """
 
     def __init__(
-        self, features: dict[str, Feature], seconds: float | None, every: float | None = None, everyone: bool = False
+        self,
+        features: dict[str, Feature],
+        seconds: float | None,
+        every: float | None = None,
+        everyone: bool = False,
+        shortest: float | None = None,
     ) -> None:
-        self.features, self.seconds, self.everyone = features, seconds, everyone
+        self.features, self.seconds, self.everyone, self.shortest = features, seconds, everyone, shortest
         spans = [feature.span for feature in features.values()]
         self.span = seconds or max((span for span in spans if span and all(spans)), default=None)
         if every is not None and self.span is None:
@@ -112,7 +119,10 @@ class Windows:
         whole = [Span(recording.start, recording.stop)]
         if self.span is None or self.every is None:
             return whole, end
-        latest = end - self.span + min(feature.slack for feature in self.features.values())
+        slack = min(feature.slack for feature in self.features.values())
+        latest = end - self.span + slack
+        if latest < begin and self.shortest is not None and end - begin + slack >= self.shortest:
+            return [Span(begin, end)], end
         if latest < begin:
             what = f"{recording.name}: lasts {max(0.0, end - begin):.2f} s"
             raise DataError(f"{what}, and a window of this bundle is {self.span:.4g} s long")

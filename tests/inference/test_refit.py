@@ -113,7 +113,8 @@ def test_a_part_of_a_wide_file_is_kept_and_a_whole_file_has_no_length():
     said = _stream("pulse", stream, table, [1, 32])
     assert (said.part, said.seconds) == ("PPG", None)
     assert _stream("pulse", stream, table.assign(pulse_part=["PPG", "BVP"]), [1, 32]).part is None
-    assert _stream("pulse", stream, table.assign(pulse_start=1.0, pulse_stop=3.5), [1, 32]).seconds == 2.5
+    said = _stream("pulse", stream, table.assign(pulse_start=1.0, pulse_stop=[3.5, 3.0]), [1, 32])
+    assert (said.seconds, said.shortest) == (2.25, 2.0)
 
 
 def test_a_protocol_that_leaks_is_no_estimate():

@@ -82,6 +82,17 @@ def test_what_is_shorter_than_a_window_is_refused_and_half_a_step_is_nothing(fac
     assert window.start is None
 
 
+def test_what_is_as_short_as_a_sample_of_the_training_is_one_window(clip):
+    frames = {"face": feature("faces", frames=4, window=None, size=48)}
+    assert places(Windows(frames, 6.0, shortest=5.0).of(recording(clip))) == [(0, pytest.approx(5.52))]
+    (window,) = Windows(frames, 6.0, shortest=5.0).of(recording(clip, start=0.5))
+    truth = feature("faces", frames=4, window=None, size=48).extract(Source("a", clip, 0.5, window.stop))
+    np.testing.assert_array_equal(window.arrays["face"], truth.array)
+    (window,) = Windows(frames, 6.0, shortest=5.7).of(recording(clip))
+    assert not window.arrays
+    assert places(Windows(frames, 2.5, shortest=1.0).of(recording(clip))) == [(0, 2.5), (2.5, 5.0)]
+
+
 def test_a_window_without_a_face_says_so_and_the_others_go_on(faces, tmp_path):
     images = [moved(*motion(number))[0] if number < 60 else np.zeros((240, 320, 3), np.uint8) for number in range(150)]
     write_video(tmp_path / "a.mp4", images)
