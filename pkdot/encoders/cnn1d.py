@@ -22,7 +22,12 @@ TINY = 1e-12  # keeps a division by nothing finite
 class Cnn1dOptions(Params):
     """Options of ``cnn1d``."""
 
-    width: int = Field(24, ge=4, description="channels of the first layer; each later layer doubles them")
+    width: int = Field(
+        24,
+        ge=0,
+        description="channels of the first layer; each later layer doubles them; 0: no layers, statistics of the "
+        "signals alone, which may be better where two or three subjects have labels",
+    )
     kernel: int = Field(7, ge=3, description="width of the filters, in samples")
     noise: float = Field(
         0.05, ge=0, description="deviation of the noise added to a training batch, in deviations of the channel"
@@ -35,7 +40,8 @@ class Cnn1d(Encoder):
     """Three strided convolutions of normalised channels; a token is means and deviations over its part of the time.
 
     Plain statistics of the channels themselves (moments, quantiles, mean absolute step) are read beside those of the
-    last layer: few subjects are enough to learn from them, and a forest on nothing else is hard to beat.
+    last layer: few subjects are enough to learn from them, and a forest on nothing else is hard to beat. Where very few
+    have labels, layers come to know them by their waveforms; without layers, the statistics alone are read.
     """
 
     Options = Cnn1dOptions
@@ -47,7 +53,7 @@ class Cnn1d(Encoder):
         self.scale = Scale((shape[0], 1))
         widths = [shape[0], options.width, 2 * options.width, 4 * options.width]
         layers: list[nn.Module] = []
-        for inside, outside in pairwise(widths):
+        for inside, outside in pairwise(widths if options.width else ()):
             conv = nn.Conv1d(inside, outside, options.kernel, stride=2, padding=options.kernel // 2, bias=False)
             layers += [conv, nn.BatchNorm1d(outside), nn.ReLU()]
         self.body = nn.Sequential(*layers)
@@ -61,7 +67,8 @@ class Cnn1d(Encoder):
 
     def forward(self, batch: Tensor) -> Tensor:
         channels = self.scale(batch)
-        read = [_moments(self.body(channels), self.tokens), _statistics(channels, self.tokens)]
+        read = [_moments(self.body(channels), self.tokens)] if len(self.body) else []
+        read.append(_statistics(channels, self.tokens))
         return self.embed(self.statistics(torch.cat(read, dim=1)).transpose(1, 2))
 
 

@@ -222,3 +222,12 @@ def test_a_step_on_a_gpu_under_deterministic_algorithms(name, tokens):
         loss = net(net.augment(batch, torch.Generator().manual_seed(0))).float().square().sum()
     loss.backward()
     assert all(value.grad.isfinite().all() for value in net.parameters())
+
+
+def test_a_signal_encoder_without_layers_reads_the_statistics_alone():
+    cls = register.load("cnn1d")
+    net, batch = cls((3, 64), DIM, 2, cls.Options(width=0)), arrays("cnn1d", 4)
+    assert net(batch).shape == (4, 2, DIM)
+    assert net.embed[1].in_features == 3 * STATISTICS
+    net(batch).square().sum().backward()
+    assert all(value.grad is not None for value in net.parameters())
