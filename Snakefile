@@ -20,7 +20,18 @@ from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
 from pkdot.errors import PkdotError
 from pkdot.experiment import load, require_foreign
-from pkdot.layout import ABLATION, ALL, CARD, ROOTS, TNET, WEIGHTS, Layout, fold_name
+from pkdot.layout import (
+    ABLATION,
+    ALL,
+    CARD,
+    MASKS,
+    ROOTS,
+    SUMS,
+    TNET,
+    WEIGHTS,
+    Layout,
+    fold_name,
+)
 from pkdot.simulation.base import register as preparations
 from pkdot.stages import STAGES
 
@@ -63,6 +74,7 @@ include: "workflow/rules/distill.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/privilege.smk"
+include: "workflow/rules/missing.smk"
 include: "workflow/rules/refit.smk"
 include: "workflow/rules/track.smk"
 include: "workflow/rules/folder.smk"

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from pkdot.answer import Answer
 from pkdot.descriptions import (
+    CompletionDescription,
     EmbedderDescription,
     FusedDescription,
     LinearDescription,
@@ -19,6 +20,7 @@ from pkdot.descriptions import (
 from pkdot.encoders.base import EncoderChoice, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.base import TNetChoice, build_tnet
+from pkdot.missing.base import CompletionStudent, build_completion
 from pkdot.networks import (
     Embedder,
     HallucinatingStudent,
@@ -42,6 +44,8 @@ def build_embedder(description: EmbedderDescription) -> Embedder:
 
 def build_student(description: StudentDescription, answer: Answer) -> nn.Module:
     """Return a student as described, from embeddings to outputs; its weights are still to be loaded."""
+    if isinstance(description, CompletionDescription):
+        return CompletionStudent(build_completion(description, answer))
     if isinstance(description, LinearDescription):
         return LinearStudent(nn.Linear(description.prevalent, answer.outputs), answer)
     if isinstance(description, PrevalentDescription):
@@ -104,20 +108,23 @@ class Ensemble(nn.Module):
         first: Any = self.students[0]
         return {name: encoder.describe() for name, encoder in encoders.items()}, first.describe()
 
-    def logits(self, arrays: dict[str, Tensor]) -> Tensor:
+    def logits(self, arrays: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
         """Return the logits of all students together, before the temperature, shape (R, outputs)."""
         shared = {name: encoder(arrays[name]) for name, encoder in self.encoders.items()}
-        return self.answer.average([student(arrays, shared).logits for student in self.students])
+        return self.answer.average([student(arrays, shared, present).logits for student in self.students])
 
-    def forward(self, arrays: dict[str, Tensor]) -> Tensor:
+    def forward(self, arrays: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
         """Predict from arrays by modality, each of shape (B, *shape), in the dtype of the feature.
+
+        Students of whatever modalities are there take a mask too, shape (B, M, T), modalities in their order; what
+        it hides may be anything.
 
         Returns
         -------
         Tensor, shape (B, classes) or (B, T * frames, targets)
             Calibrated probabilities of the classes, or values of every frame.
         """
-        logits = self.logits(arrays)
+        logits = self.logits(arrays, present)
         if not self.answer.regression:
             logits = logits / self.temperature
         samples = next(iter(arrays.values())).shape[0]  # len() would be a constant of an exported network

@@ -16,6 +16,7 @@ from pkdot.distillation.base import MethodChoice, Start
 from pkdot.distillation.base import register as methods
 from pkdot.encoders.base import EncoderChoice
 from pkdot.errors import ConfigError
+from pkdot.evaluation.missing import MissingSection
 from pkdot.evaluation.summary import EvaluationParams
 from pkdot.features.base import FeatureChoice
 from pkdot.fusion.base import FusionChoice
@@ -226,6 +227,9 @@ class Experiment(Params):
     privilege: PrivilegeSection | None = Field(
         None, description="when privilege pays, for results/<experiment>/privilege.html; null makes no such page"
     )
+    missing: MissingSection | None = Field(
+        None, description="modalities that come and go, for results/<experiment>/missing.html; null makes no such page"
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field(
         [0, 1, 2], min_length=1, description="seeds of teachers and students"
     )
@@ -270,6 +274,17 @@ class Experiment(Params):
         return value
 
     @model_validator(mode="after")
+    def _missing_of_methods(self) -> Experiment:
+        if self.missing is None:
+            return self
+        if self.missing.student not in (None, *self.method_names):
+            raise ConfigError(f"missing.student is '{self.missing.student}', which is no method of the contest; add it")
+        unknown = [seed for seed in self.missing.seeds or [] if seed not in self.seeds]
+        if unknown:
+            raise ConfigError(f"missing.seeds has {unknown[0]}, of which there is no teacher; add it to seeds")
+        return self
+
+    @model_validator(mode="after")
     def _privilege_of_methods(self) -> Experiment:
         if self.privilege is None:
             return self
@@ -283,6 +298,27 @@ class Experiment(Params):
         if self.privilege.method not in (None, *distilled):
             raise ConfigError(f"privilege.method is '{self.privilege.method}', which is not distilled in its cells")
         return self
+
+    @property
+    def missing_grid(self) -> MissingSection:
+        """The grid of missing modalities.
+
+        Raises
+        ------
+        ConfigError
+            There is none.
+        """
+        if self.missing is None:
+            raise ConfigError("there is no section missing; add one, as docs/missing.md says")
+        return self.missing
+
+    @property
+    def student_of_grid(self) -> str:
+        """The method of the contest that the grid is compared with where the privileged modalities are absent."""
+        distilled = [name for name in self.method_names if name not in self.prevalent_only]
+        if self.missing is not None and self.missing.student:
+            return self.missing.student
+        return "pkdot" if "pkdot" in distilled else [*self.method_names, *distilled][-1]
 
     @property
     def study(self) -> PrivilegeSection:
@@ -414,6 +450,7 @@ class Experiment(Params):
                 "evaluation": self.evaluation.model_copy(update={"foreign": {}, "contrasts": []}),
                 "ablation": {},
                 "privilege": None,
+                "missing": None,
             }
         )
 

@@ -62,8 +62,22 @@ class FusedDescription(Params):
     start: Start = False
 
 
+class CompletionDescription(Params):
+    """A network that predicts from whatever modalities are there."""
+
+    kind: Literal["completion"] = Field("completion", description="what the student is")
+    model: PluginDescription = Field(description="the completion and its options")
+    modalities: list[str] = Field(min_length=1, description="all modalities, in the order of their names")
+    prevalent: list[str] = Field(min_length=1, description="those of them that are expected to be there")
+    width: int = Field(ge=1, description="width of an embedding")
+    tokens: int = Field(ge=1, description="embeddings in time that a sample gets")
+    dim: int = Field(ge=1, description="width of the features before the head")
+    hidden: list[int] = Field([], description="hidden widths of the T-Net, where it has one")
+    tnet_kind: PluginDescription = Field(PluginDescription(name="mlp", options={}), description="what the T-Net is")
+
+
 StudentDescription = Annotated[
-    LinearDescription | PrevalentDescription | FusedDescription,
+    LinearDescription | PrevalentDescription | FusedDescription | CompletionDescription,
     Field(discriminator="kind"),
 ]
 

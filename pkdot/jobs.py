@@ -12,14 +12,17 @@ from pkdot.datasets.base import DatasetChoice
 from pkdot.datasets.ingest import IngestParams
 from pkdot.errors import ConfigError
 from pkdot.evaluation.cell import CellParams
+from pkdot.evaluation.completion import CompletionParams
 from pkdot.evaluation.fold import FoldParams
 from pkdot.evaluation.foreign import ForeignParams
+from pkdot.evaluation.missing import GridParams
 from pkdot.evaluation.privilege import Question
 from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.base import TNetParams
 from pkdot.inference.refit import RefitParams, Stream
 from pkdot.layout import ALL, TNET, UPPER_BOUND, arm_of, prevalent_teacher
+from pkdot.missing.masks import conditions
 from pkdot.params import Params, canonical
 from pkdot.provenance import code_hash
 from pkdot.reporting.privilege import PrivilegeParams
@@ -320,6 +323,48 @@ def privilege(e: Experiment, experiment: str) -> PrivilegeParams:
         cross=study.grid == "cross" and len(study.label_noise) > 1,
         steps=study.steps,
         candidates=study.candidates,
+    )
+
+
+def completion(e: Experiment, fold: int) -> CompletionParams:
+    """Return the parameters of one fold of the grid of missing modalities."""
+    e = e.for_fold(fold)
+    grid, roles = e.missing_grid, {role: e.of_role(role) for role in ("prevalent", "privileged")}
+    return CompletionParams(
+        **roles,
+        contenders=grid.contenders(e.task.kind == "regression"),
+        conditions=[(one.pattern, one.target) for one in conditions(grid.patterns, **roles)],
+        rates=grid.rates,
+        burst=grid.burst or max(2, -(-e.embedding.tokens // 2)),
+        mask_seed=grid.seed,
+        dim=e.teacher.dim,
+        tnet=TNetParams(kind=e.tnet.kind, hidden=e.tnet.hidden),
+        training=grid.training or e.teacher.training,
+        unlabelled_ratio=e.students.unlabelled_ratio,
+        task=e.task,
+        fold=fold,
+        seeds=grid.seeds or e.seeds,
+        compute=e.compute,
+    )
+
+
+def missing(e: Experiment, experiment: str) -> GridParams:
+    """Return the parameters of the page of missing modalities."""
+    shared = completion(e, 0)
+    return GridParams(
+        experiment=experiment,
+        task=e.task,
+        contenders=[each.label for each in shared.contenders],
+        prevalent=shared.prevalent,
+        privileged=shared.privileged,
+        conditions=shared.conditions,
+        rates=shared.rates,
+        burst=shared.burst,
+        unlike=e.missing_grid.unlike,
+        student=e.student_of_grid,
+        contest_seeds=e.seeds,
+        seeds=shared.seeds,
+        evaluation=ResamplingParams(bootstrap=e.evaluation.bootstrap, seed=e.evaluation.seed),
     )
 
 

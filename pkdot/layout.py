@@ -30,6 +30,8 @@ SUMMARY, MEANS, METRICS_TABLE = "summary.json", "means.json", "metrics.csv"
 STUDENT, CARD, ONNX = "student.json", "card.md", "student.onnx"  # of a bundle, with WEIGHTS
 REPORT, ABLATION_PAGE, TRACKING = "report.html", "ablation.html", "tracking.json"
 PRIVILEGE, PRIVILEGE_PAGE = "privilege.json", "privilege.html"
+MISSING, MISSING_PAGE = "missing.json", "missing.html"
+MASKS, SUMS = "masks.safetensors", "sums.safetensors"
 
 
 def teacher_of(modality: str) -> str:
@@ -244,6 +246,20 @@ class Layout:
     def privilege_page(self) -> Path:
         """The page that says when privilege pays."""
         return self.results / PRIVILEGE_PAGE
+
+    def missing_fold(self, fold: int | str) -> Path:
+        """Return what the models for missing modalities reach on a fold; masks and sums lie beside it."""
+        return self.results / "missing" / fold_name(fold) / f"{fold_name(fold)}.json"
+
+    @property
+    def missing(self) -> Path:
+        """The numbers of the grid of missing modalities."""
+        return self.results / MISSING
+
+    @property
+    def missing_page(self) -> Path:
+        """The page of the grid of missing modalities."""
+        return self.results / MISSING_PAGE
 
     @property
     def student(self) -> Path:

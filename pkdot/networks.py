@@ -286,9 +286,15 @@ class StudentNetwork(nn.Module):
         own = {name: encoder(arrays[name]) for name, encoder in self.encoders.items() if name in arrays}
         return torch.cat([{**(embedded or {}), **own}[name] for name in self.modalities], dim=-1)
 
-    def forward(self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None) -> Outputs:
-        """Predict from arrays by modality; see `embed`."""
-        return self.student(self.embed(arrays, embedded))
+    def forward(
+        self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None, present: Tensor | None = None
+    ) -> Outputs:
+        """Predict from arrays by modality; see `embed`.
+
+        A student of whatever modalities are there takes a mask too, shape (B, M, T), modalities in their order.
+        """
+        embeddings = self.embed(arrays, embedded)
+        return self.student(embeddings) if present is None else self.student(embeddings, present)
 
     def describe(self) -> NetworkDescription:
         """Return what it takes to build the network again."""

@@ -17,6 +17,7 @@ from pkdot.encoders.base import register as encoders
 from pkdot.features.base import register as features
 from pkdot.fusion.base import register as fusions
 from pkdot.hallucination.base import register as tnets
+from pkdot.missing.base import register as completions
 from pkdot.params import Params, without_null
 from pkdot.registry import Choice, Registry
 from pkdot.simulation.base import register as preparations
@@ -37,6 +38,7 @@ FAMILIES = {
     "Fusions": fusions,
     "T-Nets": tnets,
     "Methods": methods,
+    "Models for missing modalities": completions,
 }
 SIGNS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 

@@ -104,6 +104,14 @@ STAGES = {
     "privilege": Stage(
         "pkdot.reporting.privilege:write_privilege", "write the page of when privilege pays", "pkdot.jobs:privilege"
     ),
+    "completion": Stage(
+        "pkdot.evaluation.completion:train_completions",
+        "train and score the models for missing modalities on a fold",
+        "pkdot.jobs:completion",
+    ),
+    "missing": Stage(
+        "pkdot.reporting.missing:write_missing", "write the page of missing modalities", "pkdot.jobs:missing"
+    ),
     "report": Stage("pkdot.reporting.report:write_report", "write the report", "pkdot.reporting.report:report_params"),
     "mirror": Stage("pkdot.tracking:mirror", "mirror the results to MLflow", "pkdot.jobs:mirror"),
 }

@@ -85,8 +85,7 @@ class ClassSums:
         parts = [_narrow(table, subjects, classes, unit, scores) for table in tables]
         table = pd.concat(parts, ignore_index=True)
         number, truth = table["number"].to_numpy(), table["truth"].to_numpy()
-        self.confusion = np.zeros((len(subjects), len(classes), len(classes)))
-        np.add.at(self.confusion, (number, truth, table["prediction"].to_numpy()), 1)
+        self.confusion = confusion_of(number, truth, table["prediction"].to_numpy(), len(subjects), len(classes))
         # ranks within the fold: scores of different networks are not on one scale
         ranks = table.groupby("fold")[scores].rank().to_numpy()
         folds = [np.flatnonzero(table["fold"].to_numpy() == fold) for fold in table["fold"].unique()]
@@ -104,6 +103,40 @@ class ClassSums:
 
     def __len__(self) -> int:
         return len(self.confusion)
+
+
+def confusion_of(
+    number: np.ndarray, truth: np.ndarray, predicted: np.ndarray, subjects: int, classes: int
+) -> np.ndarray:
+    """Return the confusion matrix of each subject, shape (subjects, classes, classes); rows are the true classes.
+
+    Parameters
+    ----------
+    number, truth, predicted : ndarray of int, shape (samples,)
+        Number of each sample's subject, of its class, and of the class that was predicted.
+    subjects, classes : int
+        How many there are.
+    """
+    confusion = np.zeros((subjects, classes, classes))
+    np.add.at(confusion, (number, truth, predicted), 1)
+    return confusion
+
+
+def moments_of(number: np.ndarray, predicted: np.ndarray, truth: np.ndarray, subjects: int) -> np.ndarray:
+    """Return the sums over each subject's values of 1, x, y, x^2, y^2, x y and |x - y|, shape (subjects, 7).
+
+    Parameters
+    ----------
+    number : ndarray of int, shape (values,)
+        Number of each value's subject.
+    predicted, truth : ndarray, shape (values,)
+        x and y.
+    subjects : int
+        How many there are.
+    """
+    x, y = predicted.astype(float), truth.astype(float)
+    columns = (np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(x - y))
+    return np.stack([np.bincount(number, column, minlength=subjects) for column in columns], axis=1)
 
 
 def _narrow(table: pd.DataFrame, subjects: list[str], classes: list[str], unit: str, scores: list[str]) -> pd.DataFrame:
@@ -215,10 +248,9 @@ class MomentSums:
             output = pd.Categorical(table["output"])
             for code, name in enumerate(output.categories):
                 rows = output.codes == code
-                x, y = (table[column].to_numpy()[rows].astype(float) for column in ("prediction", "target"))
+                x, y = (table[column].to_numpy()[rows] for column in ("prediction", "target"))
                 sums = self.moments.setdefault(name, np.zeros((self.subjects, 7)))
-                for place, column in enumerate((np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(x - y))):
-                    sums[:, place] += np.bincount(number[rows], column, minlength=self.subjects)
+                sums += moments_of(number[rows], x, y, self.subjects)
 
     def totals(self, parts: list[tuple[np.ndarray, MomentSums]]) -> dict[str, np.ndarray]:
         """Return the totals of each target, shape (R, 7): each part gives those of its subjects, with their weights."""
