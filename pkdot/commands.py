@@ -46,7 +46,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version)
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=inference.Named)
 
     def verb(function: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
         added = verbs.add_parser(function.__name__.strip("_"), help=help, description=f"{help[0].upper()}{help[1:]}.")

@@ -21,6 +21,7 @@ from pkdot.evaluation.summary import ResamplingParams, SeedParams, SummaryParams
 from pkdot.features.extract import FeatureParams, IndexParams, LedgerParams
 from pkdot.hallucination.base import TNetParams
 from pkdot.inference.refit import RefitParams, Stream
+from pkdot.inference.refit_any import RefitAnyParams
 from pkdot.layout import ALL, TNET, UPPER_BOUND, arm_of, prevalent_teacher
 from pkdot.missing.masks import conditions
 from pkdot.params import Params, canonical
@@ -326,13 +327,14 @@ def privilege(e: Experiment, experiment: str) -> PrivilegeParams:
     )
 
 
-def completion(e: Experiment, fold: int) -> CompletionParams:
-    """Return the parameters of one fold of the grid of missing modalities."""
+def completion(e: Experiment, fold: FoldName) -> CompletionParams:
+    """Return the parameters of one fold of the grid of missing modalities; that of all subjects has the main model."""
     e = e.for_fold(fold)
+    contenders = e.missing_grid.contenders(e.task.kind == "regression")
     grid, roles = e.missing_grid, {role: e.of_role(role) for role in ("prevalent", "privileged")}
     return CompletionParams(
         **roles,
-        contenders=grid.contenders(e.task.kind == "regression"),
+        contenders=contenders[:1] if fold == ALL else contenders,
         conditions=[(one.pattern, one.target) for one in conditions(grid.patterns, **roles)],
         rates=grid.rates,
         burst=grid.burst or max(2, -(-e.embedding.tokens // 2)),
@@ -343,8 +345,21 @@ def completion(e: Experiment, fold: int) -> CompletionParams:
         unlabelled_ratio=e.students.unlabelled_ratio,
         task=e.task,
         fold=fold,
-        seeds=grid.seeds or e.seeds,
+        seeds=e.seeds if fold == ALL else grid.seeds or e.seeds,
         compute=e.compute,
+    )
+
+
+def refit_any(e: Experiment, experiment: str) -> RefitAnyParams:
+    """Return the parameters of the bundle of the model for whatever modalities are there."""
+    shared = completion(e, ALL)
+    _, options = shared.contenders[0].completion.load()
+    return RefitAnyParams(
+        experiment=experiment,
+        options=options.plain(),
+        modalities={name: Stream(source=one.source, feature=one.feature) for name, one in e.modalities.items()},
+        task=e.task,
+        seeds=shared.seeds,
     )
 
 

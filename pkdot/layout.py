@@ -267,6 +267,11 @@ class Layout:
         return self.results / "student" / STUDENT
 
     @property
+    def any_student(self) -> Path:
+        """The description of the model for whatever modalities are there, which ships beside the student."""
+        return self.results / "student_any" / STUDENT
+
+    @property
     def tracking(self) -> Path:
         """What was mirrored to MLflow."""
         return self.results / TRACKING

@@ -91,6 +91,11 @@ STAGES = {
     "fold": Stage("pkdot.evaluation.fold:evaluate_fold", "score all methods on a fold", "pkdot.jobs:fold"),
     "summary": Stage("pkdot.evaluation.summary:summarise", "compare all methods over all folds", "pkdot.jobs:summary"),
     "refit": Stage("pkdot.inference.refit:refit", "train the student that ships on all subjects", "pkdot.jobs:refit"),
+    "refit_any": Stage(
+        "pkdot.inference.refit_any:refit_any",
+        "make the bundle of the model for whatever modalities are there",
+        "pkdot.jobs:refit_any",
+    ),
     "ablation": Stage(
         "pkdot.reporting.ablation:write_ablation",
         "write the page of the ablation",

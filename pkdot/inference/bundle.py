@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PREDICTING = (  # the code that makes features and predictions
     "features/*.py", "encoders/*.py", "fusion/*.py", "hallucination/*.py", "networks.py", "assembly.py", "answer.py",
-    "recordings.py",
+    "recordings.py", "missing/*.py",
 )  # fmt: skip
 SCHEMA = 1  # version of student.json; a newer one is refused
 
@@ -66,6 +66,11 @@ class BundleDescription(Params):
     weights_sha256: str = Field(description="SHA-256 of weights.safetensors")
     code: str = Field(description="hash of the code of features and networks that it was made with; empty: not known")
     versions: dict[str, str] = Field(description="versions of Python and of packages that made the bundle")
+
+
+def takes_any(described: BundleDescription) -> bool:
+    """Return whether a bundle predicts from whatever modalities it is given."""
+    return described.network.student.kind == "completion"
 
 
 def folder_of(path: Path | str) -> Path:

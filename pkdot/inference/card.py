@@ -152,13 +152,21 @@ def _recovered(metrics: list[dict]) -> dict[str, float] | None:
 
 def card(described: BundleDescription, about: dict[str, Any], splits: SplitParams, evidence: Evidence) -> str:
     """Return the text of card.md."""
-    sections = {
-        "What it does": _task(described),
-        "Data": _data(described, about),
+    figures = {
         "How good it is": _figures(described, splits, evidence),
         "How it varies between people": _spread(evidence),
         "How sure it may be": _calibration(described, evidence),
         "T-Net": _tnet(described, evidence),
+    }
+    return card_of(described, about, figures)
+
+
+def card_of(described: BundleDescription, about: dict[str, Any], figures: dict[str, str]) -> str:
+    """Return the text of a card: what every bundle says of itself, around sections on how good it is."""
+    sections = {
+        "What it does": _task(described),
+        "Data": _data(described, about),
+        **figures,
         "Use": USE,
         "How it was made": _making(described),
     }

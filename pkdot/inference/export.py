@@ -32,6 +32,7 @@ LIMIT = 1e-4  # largest difference of a probability, or of a value in deviations
 CHECKED = 64  # samples that both are run on
 DRAWN = 8  # samples that are drawn where no clip is given
 OUTPUT = "predictions"
+PRESENT = "present"  # the mask of a student that takes whatever modalities are there
 HEADING = "## In 8 bits"
 RECORD = "run.json"
 
@@ -150,28 +151,27 @@ def write_onnx(student: Student, path: Path, arrays: dict[str, np.ndarray]) -> N
     import torch
 
     class Positional(torch.nn.Module):
-        """The network with an argument for each modality."""
+        """The network with an argument for each modality, and one for the mask of a student that takes one."""
 
         def __init__(self, network: torch.nn.Module, names: list[str]) -> None:
             super().__init__()
             self.network, self.names = network, names
 
         def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
-            return self.network(dict(zip(self.names, arrays, strict=True)))
+            return self.network(dict(zip(self.names, arrays, strict=False)), *arrays[len(self.names) :])
 
-    names = student.modalities
-    example = tuple(
-        torch.from_numpy(value[:2] if len(value) > 1 else np.repeat(value, 2, 0))
-        for value in student.batch(arrays).values()
-    )
+    names, batches = student.modalities, student.batch(arrays)
+    values = [*batches.values(), *([student.shown(batches, None)] if student.takes_any else [])]
+    inputs = [*names, PRESENT][: len(values)]
+    example = tuple(torch.from_numpy(value[:2] if len(value) > 1 else np.repeat(value, 2, 0)) for value in values)
     batch = torch.export.Dim("batch")
     with _quiet():
         program: Any = torch.onnx.export(
             Positional(student.network, names).eval(),
             example,
             dynamo=True,
-            dynamic_shapes=(tuple({0: batch} for _ in names),),
-            input_names=names,
+            dynamic_shapes=(tuple({0: batch} for _ in inputs),),
+            input_names=inputs,
             output_names=[OUTPUT],
             verbose=False,
         )

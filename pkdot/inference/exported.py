@@ -80,6 +80,8 @@ class ExportedStudent(Student):
     def _inputs(self) -> list[str]:
         return [one.name for one in self.session.get_inputs()]
 
-    def predict_arrays(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        batch = dict(zip(self._inputs, self.batch(arrays).values(), strict=True))
+    def predict_arrays(self, arrays: Mapping[str, np.ndarray], present: np.ndarray | None = None) -> np.ndarray:
+        checked = self.batch(arrays)
+        values = [*checked.values(), *([self.shown(checked, present)] if self.takes_any else [])]
+        batch = dict(zip(self._inputs, values, strict=True))
         return self.session.run(None, batch)[0].astype(np.float32)

@@ -35,10 +35,10 @@ class Live:
         self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
     ) -> None:
         self.student, self.length, self.pixels = student, length, pixels
-        self.windows = Windows(student.features, student.seconds, shortest=student.shortest)
+        self.windows = Windows(student.features, student.seconds, shortest=student.shortest, partial=student.takes_any)
         if self.windows.span is not None:
             self.windows.every = every or self.windows.span / 2
-        self.wanted = Wanted(student.description.modalities)
+        self.wanted = Wanted(student.description.modalities, partial=student.takes_any)
 
     def predict(self, path: Path) -> Iterator[dict[str, Any]]:
         """Yield an event for each window of a recording: where it lies, where the face is, and what is predicted.
@@ -88,7 +88,7 @@ class Live:
         }
         if not window.arrays:
             return event
-        outputs = self.student.predict_arrays({name: array[None] for name, array in window.arrays.items()})
+        outputs = self.student.predict_each([window.arrays])
         rows = self.student.table(outputs).to_dict("records")
         return event | {"answer": _answer(rows, self.student.classes, self.student.targets)}
 

@@ -6,7 +6,7 @@ import io
 import queue
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
@@ -17,7 +17,7 @@ from pydantic import Field
 from pkdot.errors import ConfigError
 from pkdot.files import replacing
 from pkdot.inference.annotate import Film
-from pkdot.inference.rows import Rows
+from pkdot.inference.rows import Rows, Shown
 from pkdot.inference.sources import Recording, Wanted, recordings
 from pkdot.inference.windows import Window, Windows
 from pkdot.params import Params
@@ -42,7 +42,12 @@ class PredictOptions(Params):
 
 
 def predict(
-    student: Student, names: list[str], options: PredictOptions, out: Path | None = None, film: Path | None = None
+    student: Student,
+    names: list[str],
+    options: PredictOptions,
+    out: Path | None = None,
+    film: Path | None = None,
+    given: Mapping[str, Path] | None = None,
 ) -> int:
     """Predict what a user has named, and write the table to ``out`` or to standard output.
 
@@ -53,6 +58,8 @@ def predict(
         Files, folders, patterns, tables, the number of a camera, or ``-`` for names on standard input.
     film : Path, optional
         Where a copy of the one video goes, with the face and the prediction drawn into it.
+    given : dict of str to Path, optional
+        Modality -> its file, of one recording whose modalities lie in files of their own.
 
     Returns
     -------
@@ -62,16 +69,27 @@ def predict(
     answer = student.description.answer
     if options.abstain is not None and answer.classes is None:
         raise ConfigError("--abstain: the bundle predicts values, which have no confidence; leave it out")
-    found = list(recordings(names, Wanted(student.description.modalities, options.rate), sys.stdin.buffer))
+    wanted = Wanted(student.description.modalities, options.rate, student.takes_any)
+    found = list(recordings(names, wanted, sys.stdin.buffer))
+    if given:
+        found.append(wanted.of_files(given))
     if not found:
-        raise ConfigError("no source was named on standard input")
-    windows = Windows(student.features, student.seconds, options.every, options.everyone, student.shortest)
+        raise ConfigError("no source was named" + (" on standard input" if names else ""))
+    windows = Windows(
+        student.features,
+        student.seconds,
+        options.every,
+        options.everyone,
+        student.shortest,
+        partial=student.takes_any,
+    )
     drawn = _video_of(found, windows) if film else None
     sketch = Film(answer, options.everyone)
     failed = set(range(len(found)))
     live = any(one.camera is not None for one in found)
     with _writing(out) as file:
-        rows = Rows(file, answer, windows.face is not None, options.everyone, options.lines, options.abstain)
+        shown = Shown(windows.face is not None, options.everyone, student.takes_any)
+        rows = Rows(file, answer, shown, options.lines, options.abstain)
         rows.begin()
         read = _progress(ahead(_numbered(windows, found), AHEAD), len(found))
         with suppress(KeyboardInterrupt) if live else nullcontext():  # nothing else ends a camera
@@ -124,9 +142,7 @@ def _predicted(
 
 def _at_once(student: Student, waiting: list[tuple[int, Window]]) -> Iterator[tuple[int, Window, np.ndarray | None]]:
     usable = [window.arrays for _, window in waiting if window.arrays]
-    outputs = iter(
-        student.predict_arrays({name: np.stack([one[name] for one in usable]) for name in usable[0]}) if usable else ()
-    )
+    outputs = iter(student.predict_each(usable) if usable else ())
     for number, window in waiting:
         yield number, window, next(outputs) if window.arrays else None
 

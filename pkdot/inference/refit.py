@@ -145,9 +145,9 @@ def assemble(
         seeds=student.seeds[: len(network.students)],
         answer=task.answer,
         units=samples.about.get("units", {}),
-        ranges=_ranges(task, parts.train) if task.regression else {},
+        ranges=ranges_of(task, parts.train) if task.regression else {},
         modalities={
-            name: _stream(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
+            name: stream_of(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
         },
         encoders=shared,
         network=whole,
@@ -181,14 +181,14 @@ def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str,
     return method, next(choice["chosen"] for choice in found if canonical(choice["chosen"]) == best)
 
 
-def _ranges(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
+def ranges_of(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
     """Return the smallest and the largest value of each target among rows."""
     values = task.values[rows].reshape(-1, len(task.names))
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(task.names)}
 
 
-def _stream(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) -> ModalityDescription:
+def stream_of(name: str, stream: Stream, table: pd.DataFrame, shape: list[int]) -> ModalityDescription:
     """Return where the arrays of a modality come from, as the samples of a data set have them."""
     cls, options = stream.feature.load()
     feature = cls(options)

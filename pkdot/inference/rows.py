@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -17,6 +18,15 @@ DIGITS = 6  # of a probability or value, behind the point
 MOMENT = 3  # of a time
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What rows show beside predictions: how much of a face is seen, numbers of people, which modalities there were."""
+
+    face: bool = False
+    tracks: bool = False
+    present: bool = False
+
+
 class Rows:
     """Writes predictions as comma-separated values, or as a line of JSON a row.
 
@@ -25,8 +35,8 @@ class Rows:
     file : TextIO
     answer : Answer
         What is predicted.
-    face, tracks : bool
-        Whether a face is looked for, and whether people have numbers.
+    shown : Shown
+        Which columns there are beside the predictions.
     lines : bool
         JSON and not CSV.
     abstain : float, optional
@@ -34,10 +44,11 @@ class Rows:
     """
 
     def __init__(
-        self, file: TextIO, answer: Answer, face: bool, tracks: bool, lines: bool = False, abstain: float | None = None
+        self, file: TextIO, answer: Answer, shown: Shown, lines: bool = False, abstain: float | None = None
     ) -> None:
         self._file, self._answer, self._lines, self._abstain = file, answer, lines, abstain
-        first = ["source", "start", "stop", *(["track"] if tracks else []), *(["face"] if face else [])]
+        first = ["source", "start", "stop"]
+        first += [name for name in ("track", "face", "present") if getattr(shown, {"track": "tracks"}.get(name, name))]
         if answer.classes is None:
             taken = {*first, "note"}
             self._values = [f"value_{name}" if name in taken else name for name in answer.targets]
@@ -71,7 +82,11 @@ class Rows:
         row: dict[str, Any] = dict.fromkeys(self.columns)
         row |= {"source": window.recording.name, "start": _moment(window.start), "stop": _moment(window.stop)}
         row["note"] = window.note
-        seen = {"track": window.track, "face": None if window.face is None else round(window.face, MOMENT)}
+        seen: dict[str, Any] = {
+            "track": window.track,
+            "face": None if window.face is None else round(window.face, MOMENT),
+        }
+        seen["present"] = "+".join(sorted(window.arrays))
         row |= {name: value for name, value in seen.items() if name in row}
         if outputs is None:
             yield row

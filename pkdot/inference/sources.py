@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
@@ -104,10 +104,13 @@ class Wanted:
         The prevalent modalities.
     rate : float, optional
         Hz of arrays that do not say it, and of which the training does not either.
+    partial : bool
+        Whether some of the modalities are enough.
     """
 
     modalities: dict[str, ModalityDescription]
     rate: float | None = None
+    partial: bool = False
 
     @property
     def features(self) -> list[str]:
@@ -118,6 +121,8 @@ class Wanted:
     def suffixes(self) -> tuple[str, ...]:
         """Endings of the names of files that hold all that is wanted; empty where no single file does."""
         kinds = [SUFFIXES.get(feature, ARRAYS) for feature in self.features]
+        if self.partial:
+            return tuple(dict.fromkeys(suffix for kind in kinds for suffix in kind))
         if len(kinds) > 1 and ARRAYS in kinds:
             return ()
         return tuple(suffix for suffix in kinds[0] if all(suffix in kind for kind in kinds))
@@ -134,8 +139,22 @@ class Wanted:
             return Recording(
                 str(path), problem=f"{path}: the bundle takes {names}; name a table with a column for each"
             )
-        raws = {name: Raw(path, part_of(one, path), self.rate or one.rate) for name, one in self.modalities.items()}
-        return Recording(str(path), raws)
+        chosen = [name for name, one in self.modalities.items() if not self.partial or _holds(path, one)]
+        return self.of_files(dict.fromkeys(chosen or self.modalities, path))
+
+    def of_files(self, files: Mapping[str, Path]) -> Recording:
+        """Return the recording whose modalities lie in these files."""
+        unknown, lacking = sorted(files.keys() - self.modalities), sorted(self.modalities.keys() - files)
+        name = " and ".join(dict.fromkeys(str(path) for path in files.values()))
+        if unknown or (lacking and not self.partial):
+            what = f"--{unknown[0]} is none of its modalities" if unknown else f"the {lacking[0]} is missing"
+            return Recording(name, problem=f"the bundle takes {' and '.join(self.modalities)}; {what}")
+        absent = [path for path in files.values() if not path.exists()]
+        if absent:
+            return Recording(name, problem=f"{absent[0]}: there is no such file or folder")
+        said = self.modalities
+        raws = {each: Raw(path, part_of(said[each], path), self.rate or said[each].rate) for each, path in files.items()}
+        return Recording(name, raws)
 
     def row(self, name: str, row: Row) -> Recording:
         """Return the recording that a row of a table is.
@@ -149,11 +168,15 @@ class Wanted:
         for modality, said in self.modalities.items():
             column = modality if row.cell(modality) else said.source
             file = row.file(column)
+            if file is None and self.partial:
+                continue
             if file is None:
                 raise DataError(f"{row.where}: the {column} is empty, and the bundle cannot do without it")
             known = row.cell(f"{column}_rate") or row.cell("rate")
             rate = row.rate(column) if known else self.rate or said.rate
             raws[modality] = Raw(*file, rate, row.number(f"{column}_offset", 0.0))
+        if not raws:
+            raise DataError(f"{row.where}: it names no file of {' or '.join(self.modalities)}")
         begin, end = (row.number(key) if row.cell(key) else None for key in ("start", "stop"))
         return Recording(name, raws, begin, end)
 
@@ -161,6 +184,11 @@ class Wanted:
 def part_of(said: ModalityDescription, path: Path) -> str | None:
     """Return the part of a file that a modality takes, as in training; a file that holds one array has no parts."""
     return said.part if path.suffix.lower() in (".npz", *TABLES) else None
+
+
+def _holds(path: Path, said: ModalityDescription) -> bool:
+    """Return whether a file may hold a modality, by the end of its name."""
+    return path.is_dir() or path.name.lower().endswith(SUFFIXES.get(said.feature.name, ARRAYS))
 
 
 def recordings(names: Iterable[str], wanted: Wanted, stdin: BinaryIO) -> Iterator[Recording]:
@@ -240,7 +268,8 @@ def _is_table(path: Path, wanted: Wanted) -> bool:
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         header = next(csv.reader(file), [])
     columns = {name.strip() for name in header}
-    return all({name, said.source} & columns for name, said in wanted.modalities.items())
+    named = [bool({name, said.source} & columns) for name, said in wanted.modalities.items()]
+    return any(named) if wanted.partial else all(named)
 
 
 def _of_table(path: Path, wanted: Wanted) -> Iterator[Recording]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from pkdot.errors import DataError
 from pkdot.extras import advice
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
-from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle
+from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle, takes_any
 from pkdot.inference.sources import Raw as File
 from pkdot.inference.sources import Recording, part_of
 from pkdot.inference.windows import Window, Windows
@@ -97,8 +97,7 @@ class Student:
         """Frames of a sample, each of which gets values; 1 where classes, or values of whole samples, are predicted."""
         if not self.description.answer.sequence:
             return 1
-        encoders = {**self.description.encoders, **self.description.network.encoders}
-        return next(iter(encoders.values())).tokens * self.description.answer.frames
+        return self.tokens * self.description.answer.frames
 
     @property
     def seconds(self) -> float | None:
@@ -156,13 +155,43 @@ class Student:
         """
         return {name: feature.extract(sources[name]) for name, feature in self.features.items()}
 
-    def predict_arrays(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    @property
+    def takes_any(self) -> bool:
+        """Whether it predicts from whatever modalities it is given."""
+        return takes_any(self.description)
+
+    def predict_each(self, samples: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+        """Predict samples whose arrays come apart, without those of modalities that are absent where it may be.
+
+        Parameters
+        ----------
+        samples : sequence of dict of str to ndarray
+            Modality -> array of one sample.
+        """
+        if not self.takes_any:
+            return self.predict_arrays({name: np.stack([one[name] for one in samples]) for name in samples[0]})
+        arrays = {
+            name: np.stack([one.get(name, np.zeros(said.shape, said.dtype)) for one in samples])
+            for name, said in self.description.modalities.items()
+        }
+        given = np.array([[name in one for name in self.description.network.modalities] for one in samples])
+        return self.predict_arrays(arrays, np.repeat(given[..., None], self.tokens, axis=2))
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in time of a sample."""
+        encoders = {**self.description.encoders, **self.description.network.encoders}
+        return next(iter(encoders.values())).tokens
+
+    def predict_arrays(self, arrays: Mapping[str, np.ndarray], present: np.ndarray | None = None) -> np.ndarray:
         """Predict from batches of arrays as ``extract`` returns them.
 
         Parameters
         ----------
         arrays : dict of str to ndarray
             Modality -> arrays, shape (B, *shape), in the dtype of the feature.
+        present : ndarray of bool, shape (B, modalities, tokens), optional
+            What is there, for a student that takes any modalities: everything by default.
 
         Returns
         -------
@@ -177,8 +206,16 @@ class Student:
         import torch
 
         batch = {name: torch.from_numpy(values).to(self.device) for name, values in self.batch(arrays).items()}
+        shown = torch.from_numpy(self.shown(batch, present)).to(self.device) if self.takes_any else None
         with torch.inference_mode():
-            return self.network(batch).float().cpu().numpy()
+            return self.network(batch, shown).float().cpu().numpy()
+
+    def shown(self, batch: Mapping[str, Any], present: np.ndarray | None) -> np.ndarray:
+        """Return a mask for a batch: the one that is given, or one of everything."""
+        if present is not None:
+            return present
+        count = len(next(iter(batch.values())))
+        return np.ones((count, len(self.description.network.modalities), self.tokens), dtype=bool)
 
     def batch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return arrays in the order and the types that the network takes.

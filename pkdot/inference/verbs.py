@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -19,10 +21,14 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, help="folder of a bundle, such as results/biovid/student, or a .onnx file")
     parser.add_argument(
         "sources",
-        nargs="+",
+        nargs="*",
         metavar="SOURCE",
         help="files, folders, patterns, a table of recordings, the number of a camera; - reads names from stdin",
     )
+    parser.set_defaults(given={})
+    if isinstance(parser, Named):
+        parser.named = "given"
+        parser.epilog = "--<modality> FILE names the file of one modality of a recording: --face clip.mp4 --eda gsr.csv"
     parser.add_argument("--out", type=Path, help="write the table to this file, and not to standard output")
     parser.add_argument(
         "--json", action="store_true", help="write a line of JSON a row, and not comma-separated values"
@@ -45,6 +51,35 @@ def predict_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="where the network runs: cpu, or cuda")
 
 
+class Named(argparse.ArgumentParser):
+    """A parser that may take options by the names of modalities, which are known only when a bundle is read.
+
+    Attributes
+    ----------
+    named : str
+        Where they go: name -> file. Empty: none are taken.
+    """
+
+    named = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Take the options that it does not know apart, each with its value."""
+        if not self.named:
+            return super().parse_known_args(args, namespace)
+        rest, given, left = [], {}, list(args or [])
+        while left:
+            word = left.pop(0)
+            name, _, value = word.partition("=")
+            known = any(option.startswith(name) for option in self._option_string_actions)
+            if not re.fullmatch(r"--[a-z][a-z0-9_]*", name) or known or not (value or left):
+                rest.append(word)
+                continue
+            given[name.removeprefix("--")] = Path(value or left.pop(0))
+        parsed, unknown = super().parse_known_args(rest, namespace)
+        setattr(parsed, self.named, given)
+        return parsed, unknown
+
+
 def predict(options: argparse.Namespace) -> None:
     """Write a table of predictions; exit with 1 where a source gave none."""
     from pkdot.inference import predict as stage
@@ -62,12 +97,14 @@ def predict(options: argparse.Namespace) -> None:
         how = stage.PredictOptions(**values)
     except ValidationError as error:
         raise ConfigError(sentences("predict", error, stage.PredictOptions)) from error
+    if not options.sources and not options.given:
+        raise ConfigError("name a source: files, folders, a table, a camera, or - for names on standard input")
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", OtherCode)
         student = load_student(options.bundle, options.device)
     for one in said:
         print(f"pkdot predict: {one.message}", file=sys.stderr)
-    if stage.predict(student, options.sources, how, options.out, options.annotate):
+    if stage.predict(student, options.sources, how, options.out, options.annotate, options.given):
         sys.exit(1)
 
 

@@ -75,6 +75,8 @@ class Windows:
         All people of a picture, and not the largest alone.
     shortest : float, optional
         A recording that is shorter than ``seconds`` and not than this is one window, as samples of the training were.
+    partial : bool
+        Whether some of the modalities are enough.
     """
 
     def __init__(
@@ -84,8 +86,10 @@ class Windows:
         every: float | None = None,
         everyone: bool = False,
         shortest: float | None = None,
+        partial: bool = False,
     ) -> None:
-        self.features, self.seconds, self.everyone, self.shortest = features, seconds, everyone, shortest
+        self.features, self.seconds, self.everyone = features, seconds, everyone
+        self.shortest, self.partial = shortest, partial
         spans = [feature.span for feature in features.values()]
         self.span = seconds or max((span for span in spans if span and all(spans)), default=None)
         if every is not None and self.span is None:
@@ -101,13 +105,37 @@ class Windows:
         try:
             if recording.problem:
                 raise DataError(recording.problem)
-            if recording.camera is not None:
+            few, note = self._readable(recording)
+            if len(few) < len(self.features):
+                everyone = self.everyone and self.face in few
+                less = Windows(few, self.seconds, self.every, everyone, self.shortest, partial=True)
+                for window in less.of(recording):
+                    yield replace(window, note="; ".join(filter(None, (note, window.note))))
+            elif recording.camera is not None:
                 yield from self._of_camera(recording)
             else:
                 spans, seconds = self._plan(recording)
                 yield from self._read(recording, spans, len(spans), seconds)
         except DataError as problem:
             yield Window(recording, note=str(problem))
+
+    def _readable(self, recording: Recording) -> tuple[dict[str, Feature], str]:
+        """Return the features of a recording that are there, and why others are not, where some are enough."""
+        if not self.partial:
+            return self.features, ""
+        if recording.camera is not None:
+            return {name: one for name, one in self.features.items() if name == self.face}, ""
+        few, problems = {}, []
+        for name, feature in self.features.items():
+            if name in recording.raws:
+                try:
+                    _length(feature, recording, name)
+                    few[name] = feature
+                except DataError as problem:
+                    problems.append(str(problem))
+        if not few:
+            raise DataError("; ".join(dict.fromkeys(problems)) or "it has none of the modalities of the bundle")
+        return few, "; ".join(dict.fromkeys(problems))
 
     def _plan(self, recording: Recording) -> tuple[list[Span], float | None]:
         """Return the windows of a recording, and where it ends; None where that is not known."""
@@ -188,13 +216,15 @@ class Windows:
         if isinstance(face, FaceClip):
             window = replace(window, times=face.times, boxes=face.boxes)
         arrays = {}
-        if not any(isinstance(one, DataError) for one in got.values()):
+        for name, one in got.items():
+            source = window.recording.source(name, span.start, span.stop)
             try:
-                for name, one in got.items():
-                    source = window.recording.source(name, span.start, span.stop)
+                if not isinstance(one, DataError):
                     arrays[name] = checked(self.features[name], source, one).array
             except DataError as problem:
-                arrays, notes = {}, {"": str(problem)}
+                notes[name] = str(problem)
+        if len(arrays) < len(got) and not self.partial:
+            arrays = {}
         note = "; ".join(dict.fromkeys(note for note in notes.values() if note))
         return replace(window, track=track, arrays=arrays, note=note)
 

@@ -55,3 +55,34 @@ rule missing:
     shell:
         "pkdot missing --manifest {input.manifest} --grid {input.grid} --folds {input.folds}"
         " --out $(dirname {output.page}) --params {params.cfg:q} 2> {log}"
+
+
+rule refit_any:
+    """Make the bundle of the model for whatever modalities are there, trained on all subjects."""
+    input:
+        manifest=rules.ingest.output.manifest,
+        about=rules.ingest.output.about,
+        splits=rules.splits.output,
+        embeddings=of_all(rules.encoder.output.embeddings),
+        encoders=of_all(rules.encoder.output.weights),
+        described=of_all(rules.encoder.output.network),
+        networks=FILES.missing_fold(ALL),
+        missing=FILES.missing,
+    output:
+        student=FILES.any_student,
+        weights=FILES.any_student.with_name(WEIGHTS),
+        card=FILES.any_student.with_name(CARD),
+    log:
+        f"{LOGS}/refit_any.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        cfg=job_params("refit_any", "experiment"),
+    shell:
+        "pkdot refit_any --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
+        " --networks {input.networks} --missing {input.missing} --out $(dirname {output.student})"
+        " --params {params.cfg:q} 2> {log}"

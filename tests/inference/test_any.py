@@ -1,0 +1,145 @@
+"""A bundle that takes whatever modalities are there: from their files, one of them, or a table with gaps."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+from bundles import CHANNELS, described, drawn
+
+import pkdot
+from pkdot.cli import main
+from pkdot.descriptions import CompletionDescription, NetworkDescription, PluginDescription
+from pkdot.errors import ConfigError
+from pkdot.inference.bundle import write_bundle
+from pkdot.inference.export import export
+
+
+def whatever():
+    """The description of a bundle of two modalities that takes any subset of them."""
+    student = CompletionDescription(
+        model=PluginDescription(name="any_subset", options={}),
+        modalities=list(CHANNELS),
+        prevalent=["motion"],
+        width=6,
+        tokens=2,
+        dim=8,
+    )
+    network = NetworkDescription(student=student, modalities=list(CHANNELS))
+    return described().model_copy(update={"network": network, "method": "any_subset"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    said = whatever()
+    path = tmp_path_factory.mktemp("any") / "student"
+    write_bundle(path, said, drawn(said))
+    return path
+
+
+@pytest.fixture
+def predicted(folder, tmp_path):
+    """Rows of ``pkdot predict`` with these words."""
+
+    def run(*words):
+        out = tmp_path / "table.csv"
+        main(["predict", str(folder), *map(str, words), "--out", str(out)])
+        with open(out, encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+
+    return run
+
+
+def numbers(rows):
+    return np.array([[float(row[name]) for name in row if name.startswith("p_")] for row in rows])
+
+
+def arrays(count=4):
+    rng = np.random.default_rng(1)
+    return {name: rng.normal(size=(count, channels, 32)).astype(np.float32) for name, channels in CHANNELS.items()}
+
+
+def test_files_are_given_by_the_names_of_their_modalities(predicted, recordings):
+    both = predicted("--motion", recordings["motion"], f"--pulse={recordings['pulse']}")
+    alone = predicted("--motion", recordings["motion"])
+    other = predicted("--pulse", recordings["pulse"])
+    assert [len(rows) for rows in (both, alone, other)] == [3, 3, 3]
+    assert {row["present"] for row in both} == {"motion+pulse"}
+    assert {row["present"] for row in alone} == {"motion"}
+    assert {row["present"] for row in other} == {"pulse"}
+    assert not np.allclose(numbers(both), numbers(alone))
+    assert not np.allclose(numbers(alone), numbers(other))
+    assert numbers(alone).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_what_is_absent_may_be_anything(folder):
+    student = pkdot.load_student(folder)
+    batch = arrays()
+    present = np.ones((4, 2, 2), dtype=bool)
+    present[:, 1] = False
+    alone = student.predict_each([{"motion": one} for one in batch["motion"]])
+    for value in (0.0, 9.0, np.nan):
+        filled = {**batch, "pulse": np.full_like(batch["pulse"], value)}
+        assert np.array_equal(student.predict_arrays(filled, present), alone)
+    mixed = student.predict_each([{name: batch[name][i] for name in (["motion"] if i else CHANNELS)} for i in range(4)])
+    np.testing.assert_allclose(mixed[1:], alone[1:], atol=1e-6)
+    np.testing.assert_allclose(mixed[0], student.predict_arrays(batch)[0], atol=1e-6)
+
+
+def test_a_table_may_have_gaps(predicted, recordings, tmp_path):
+    table = tmp_path / "recordings.csv"
+    rows = [("both", "motion.npy", "pulse.npy"), ("first", "motion.npy", ""), ("second", "", "pulse.npy")]
+    text = "\n".join(["recording_id,motion,pulse", *(",".join(row) for row in rows)])
+    table.write_text(f"{text}\n", encoding="utf-8")
+    found = predicted(table)
+    assert {(row["source"], row["present"]) for row in found} == {
+        ("both", "motion+pulse"), ("first", "motion"), ("second", "pulse"),
+    }  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_is_absent_and_the_note_says_so(predicted, recordings, tmp_path):
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"no array")
+    whole = predicted("--motion", recordings["motion"])
+    found = predicted("--motion", recordings["motion"], "--pulse", broken)
+    assert {row["present"] for row in found} == {"motion"}
+    assert all("broken.npy" in row["note"] for row in found)
+    assert np.array_equal(numbers(found), numbers(whole))
+
+
+def test_without_anything_there_is_no_prediction(folder, tmp_path, recordings, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", str(folder), "--motion", str(tmp_path / "none.npy")])
+    assert "none.npy" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["predict", str(folder), "--face", str(recordings["motion"])])
+    assert "--face is none of its modalities" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="name a source"):
+        main(["predict", str(folder)])
+
+
+def test_other_bundles_still_want_all_of_theirs(bundle, recordings, capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", str(bundle), "--motion", str(recordings["motion"])])
+    assert "the pulse is missing" in capsys.readouterr().out
+    main(["predict", str(bundle), "--motion", str(recordings["motion"]), "--pulse", str(recordings["pulse"])])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert len(rows) == 3
+    assert "present" not in rows[0]
+
+
+def test_options_of_the_verb_are_told_from_names_of_modalities(predicted, recordings):
+    rows = predicted("--every", "1", "--motion", recordings["motion"])
+    assert len(rows) == 6
+    with pytest.raises((SystemExit, ConfigError)):
+        predicted("--every")
+
+
+def test_it_is_exported_with_its_mask(folder):
+    found = export(folder, [])
+    one, other = (pkdot.load_student(path) for path in (folder, found.path))
+    batch = arrays(5)
+    some = [{name: batch[name][i] for name in list(CHANNELS)[: 1 + i % 2]} for i in range(5)]
+    np.testing.assert_allclose(other.predict_each(some), one.predict_each(some), atol=1e-5)
+    np.testing.assert_allclose(other.predict_arrays(batch), one.predict_arrays(batch), atol=1e-5)
