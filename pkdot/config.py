@@ -274,17 +274,6 @@ class Experiment(Params):
         return value
 
     @model_validator(mode="after")
-    def _missing_of_methods(self) -> Experiment:
-        if self.missing is None:
-            return self
-        if self.missing.student not in (None, *self.method_names):
-            raise ConfigError(f"missing.student is '{self.missing.student}', which is no method of the contest; add it")
-        unknown = [seed for seed in self.missing.seeds or [] if seed not in self.seeds]
-        if unknown:
-            raise ConfigError(f"missing.seeds has {unknown[0]}, of which there is no teacher; add it to seeds")
-        return self
-
-    @model_validator(mode="after")
     def _privilege_of_methods(self) -> Experiment:
         if self.privilege is None:
             return self
@@ -311,14 +300,6 @@ class Experiment(Params):
         if self.missing is None:
             raise ConfigError("there is no section missing; add one, as docs/missing.md says")
         return self.missing
-
-    @property
-    def student_of_grid(self) -> str:
-        """The method of the contest that the grid is compared with where the privileged modalities are absent."""
-        distilled = [name for name in self.method_names if name not in self.prevalent_only]
-        if self.missing is not None and self.missing.student:
-            return self.missing.student
-        return "pkdot" if "pkdot" in distilled else [*self.method_names, *distilled][-1]
 
     @property
     def study(self) -> PrivilegeSection:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pkdot.features.base import present_in
 from pkdot.files import open_array, read_json
 from pkdot.layout import ABOUT, INDEX
 from pkdot.provenance import verified
@@ -68,8 +69,7 @@ class Features:
     """
 
     def __init__(self, folder: Path, samples: Samples) -> None:
-        verified(folder / INDEX)
-        index = pd.read_parquet(folder / INDEX).set_index("sample_id").loc[samples.table["sample_id"]]
+        index = _index(folder / INDEX, samples)
         self.valid = index["valid"].to_numpy(dtype=bool)
         self._row = index["row"].to_numpy()
         self._shard, names = pd.factorize(index["shard"])
@@ -87,6 +87,37 @@ class Features:
             here = np.flatnonzero(self._shard[rows] == shard)
             batch[here] = self._arrays[shard][self._row[rows[here]]]
         return batch
+
+
+def present_tokens(index: Path, samples: Samples, tokens: int) -> np.ndarray:
+    """Return which tokens in time of a modality are there, by the mask of the feature stage.
+
+    A token is there where its sample has an array, and at least half of its time was not filled in.
+
+    Parameters
+    ----------
+    index : Path
+        index.parquet of the modality.
+    samples : Samples
+    tokens : int
+        Tokens of a sample.
+
+    Returns
+    -------
+    ndarray of bool, shape (samples, tokens)
+    """
+    table = _index(index, samples)
+    found = np.repeat(table["valid"].to_numpy(dtype=bool)[:, None], tokens, axis=1)
+    for row, gaps in enumerate(table.get("gaps", [])):
+        if len(gaps):
+            found[row] &= present_in(gaps, tokens)
+    return found
+
+
+def _index(path: Path, samples: Samples) -> pd.DataFrame:
+    """Return the index of a modality in the order of the manifest."""
+    verified(path)
+    return pd.read_parquet(path).set_index("sample_id").loc[samples.table["sample_id"]]
 
 
 def feature_files(folder: Path) -> list[Path]:

@@ -98,6 +98,8 @@ def _check(where: str, experiment: Experiment) -> None:
         _check_data(experiment)
         _check_names(experiment)
         _check_networks(experiment)
+        if experiment.missing is not None:
+            experiment.missing.check(experiment.method_names, experiment.seeds)
         experiment.evaluation.check(experiment.scored, list(experiment.ablation))
     except ConfigError as error:
         lines = [line if line.endswith((".", "?")) else f"{line}." for line in str(error).splitlines()]

@@ -376,7 +376,7 @@ def missing(e: Experiment, experiment: str) -> GridParams:
         rates=shared.rates,
         burst=shared.burst,
         unlike=e.missing_grid.unlike,
-        student=e.student_of_grid,
+        student=e.missing_grid.student_of(e.method_names, e.prevalent_only),
         contest_seeds=e.seeds,
         seeds=shared.seeds,
         evaluation=ResamplingParams(bootstrap=e.evaluation.bootstrap, seed=e.evaluation.seed),

@@ -64,7 +64,13 @@ class CompletionParams(ArmParams):
 
 
 def train_completions(
-    manifest: Path, splits: Path, embeddings: list[Path], teachers: Path, out: Path, params: CompletionParams
+    manifest: Path,
+    splits: Path,
+    features: list[Path],
+    embeddings: list[Path],
+    teachers: Path,
+    out: Path,
+    params: CompletionParams,
 ) -> None:
     """Write ``fold_<k>.json``, the masks and the sums of a fold, and ``seed_<s>/<label>/`` with each network.
 
@@ -73,7 +79,23 @@ def train_completions(
     primary metric is computed from, for each unit of the statistics alone. Samples and units are named, in order, in
     the JSON file.
 
-    The test part is that of samples with every modality, as the teacher needs them all.
+    What the feature stage found absent in time is absent under every mask. The test part is that of samples with every
+    modality, as the teacher needs them all.
+
+    Parameters
+    ----------
+    manifest, splits : Path
+        The samples and the folds.
+    features : list of Path
+        index.parquet of every modality.
+    embeddings : list of Path
+        embeddings.npy of every modality; the weights of the encoders lie beside them.
+    teachers : Path
+        The folder of the teachers of the fold.
+    out : Path
+        The folder of the fold.
+    params : CompletionParams
+        What is trained, and on which masks it is tested.
     """
     from safetensors.torch import save_file
 
@@ -82,12 +104,13 @@ def train_completions(
 
     device = prepare(params.compute)
     encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
-    inputs = [manifest, splits, *embeddings, *encoders.values()]
+    inputs = [manifest, splits, *features, *embeddings, *encoders.values()]
     inputs += [trained(teachers, seed, UPPER_BOUND) / OUTPUTS for seed in params.seeds]
     inputs += [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
     name = fold_name(params.fold)
     with job(__name__, out, params, inputs=inputs, record=name) as scratch:
-        grid = _Grid(Fold(manifest, splits, embedding_paths(embeddings), params, device), params)
+        fold = Fold(manifest, splits, embedding_paths(embeddings), params, device)
+        grid = _Grid(fold, {path.parent.name: path for path in features}, params)
         heads = {modality: _head(path) for modality, path in encoders.items()}
         taught = _teachers(grid.fold, teachers, params)
         sums: dict[str, Tensor] = {}
@@ -113,12 +136,17 @@ def train_completions(
 class _Grid:
     """The tokens of a fold, and the masks that all completions share."""
 
-    def __init__(self, fold: Fold, params: CompletionParams) -> None:
+    def __init__(self, fold: Fold, features: dict[str, Path], params: CompletionParams) -> None:
         import torch
+
+        from pkdot.data import present_tokens
 
         self.fold, self.params = fold, params
         self.names = sorted(fold.modalities)
         self.tokens = torch.stack([fold.modalities[name] for name in self.names], dim=1)
+        there = [present_tokens(features[name], fold.samples, self.tokens.shape[2]) for name in self.names]
+        given = torch.from_numpy(np.stack(there, axis=1)).to(fold.device)
+        self.given = given & ~self.tokens.isnan().any(dim=-1)
         self.test = fold.test[fold.complete[fold.test]]
         people = fold.samples.table["group_id"].to_numpy()[self.test]
         self.units, self.unit_of = np.unique(people, return_inverse=True)
@@ -149,7 +177,7 @@ class _Grid:
         index = self.fold.index(rows).repeat(len(masks))
         parts = zip(index.split(CHUNK), masks.flatten(0, 1).split(CHUNK), strict=True)
         with torch.no_grad():
-            logits = torch.cat([model(self.tokens[few], mask).logits.float() for few, mask in parts])
+            logits = torch.cat([model(self.tokens[few], mask & self.given[few]).logits.float() for few, mask in parts])
         return logits.unflatten(0, (len(masks), -1))
 
     def score(self, model: Completion) -> dict[str, Tensor]:
@@ -191,6 +219,9 @@ class _Grid:
             "tokens": self.tokens.shape[2],
             "units": [str(name) for name in self.units],
             "samples": [str(name) for name in table["sample_id"].to_numpy()[self.test]],
+            "absent_tokens": float(1 - self.given[self.fold.index(self.test)].float().mean())
+            if len(self.test)
+            else 0.0,
             "left_out": len(self.fold.test) - len(self.test),
             "answer": self.fold.task.answer.plain(),
         }
@@ -250,9 +281,7 @@ class _Run:
         fold, params = grid.fold, grid.params
         self.start = seed_of(seed, number_of(params.fold), 20)  # the same for all: equal batches and masks
         tokens, width = grid.tokens.shape[2:]
-        shape = described(
-            contender.completion, grid.names, params.prevalent, width, tokens, params.dim, params.tnet
-        )
+        shape = described(contender.completion, grid.names, params.prevalent, width, tokens, params.dim, params.tnet)
         torch.manual_seed(self.start)
         model = build_completion(shape, fold.task.answer)
         index = fold.index(fold.train)
@@ -309,7 +338,7 @@ class _Run:
             rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)))
             drawn = training_masks(len(rows), tokens.shape[1], tokens.shape[2], self.contender.patterns, rng)
             present = torch.from_numpy(drawn)
-        present = present.to(fold.device)
+        present = present.to(fold.device) & self.grid.given[index]
         outputs = self.model(tokens[index], present).with_target(fold.target(index), fold.numbers(index))
         return self.model.loss(outputs, self._teacher(index), present)
 

@@ -100,6 +100,25 @@ class MissingSection(Params):
             raise ConfigError("patterns takes whole, which says what is left without a modality")
         return self
 
+    def check(self, methods: list[str], seeds: list[int]) -> None:
+        """Refuse a student and seeds that the contest does not have.
+
+        Raises
+        ------
+        ConfigError
+            There is no such method, or no teacher of a seed.
+        """
+        if self.student not in (None, *methods):
+            raise ConfigError(f"missing.student is '{self.student}', which is no method of the contest; add it")
+        unknown = [seed for seed in self.seeds or [] if seed not in seeds]
+        if unknown:
+            raise ConfigError(f"missing.seeds has {unknown[0]}, of which there is no teacher; add it to seeds")
+
+    def student_of(self, methods: list[str], prevalent_only: list[str]) -> str:
+        """Return the method of the contest that sees what is left without the privileged modalities."""
+        distilled = [name for name in methods if name not in prevalent_only]
+        return self.student or ("pkdot" if "pkdot" in distilled else [*methods, *distilled][-1])
+
     def contenders(self, regression: bool) -> list[Contender]:
         """Return the lines of the grid; a regression has none of a completion that needs classes."""
         known = {choice.name: choice for choice in self.models}
@@ -153,7 +172,7 @@ def numbers_of(manifest: Path, grid: list[Path], folds: list[Path], params: Grid
     samples = Samples.load(manifest)
     metric = metric_names(params.task.kind, list(samples.about["targets"]))[0]
     described = [read_json(path) for path in grid]
-    sums = _Sums(grid, described, params, metric)
+    sums, counts = _Sums(grid, described, params, metric), [len(each["samples"]) for each in described]
     runs: dict[str, list[Any]] = {
         _key(label, *condition): sums.areas(label, Condition(*condition).name)
         for label in params.contenders
@@ -174,7 +193,8 @@ def numbers_of(manifest: Path, grid: list[Path], folds: list[Path], params: Grid
         "primary_metric": metric,
         "subjects": len(sums.units),
         "grouped": samples.table["group_id"].nunique() < samples.table["subject_id"].nunique(),
-        "samples": sum(len(each["samples"]) for each in described),
+        "samples": sum(counts),
+        "absent_tokens": float(np.average([each["absent_tokens"] for each in described], weights=counts)),
         "left_out": sum(each["left_out"] for each in described),
         "modalities": described[0]["modalities"],
         "tokens": described[0]["tokens"],

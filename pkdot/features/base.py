@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,6 +74,36 @@ class FaceClip(Extracted):
 
     times: np.ndarray = field(default_factory=lambda: np.empty(0))
     boxes: np.ndarray = field(default_factory=lambda: np.empty((0, 4)))
+
+
+def gaps_of(mask: np.ndarray) -> list[float]:
+    """Return where the steps that were filled in begin and end, as shares of the sample's time: b, e, b, e, ...
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (steps,)
+        As in ``Extracted``.
+    """
+    edges = np.diff(np.concatenate([[0], ~mask, [0]]).astype(int))
+    return (np.flatnonzero(edges) / len(mask)).tolist()
+
+
+def present_in(gaps: Sequence[float], tokens: int) -> np.ndarray:
+    """Return which of equal parts of a sample's time are present: at least half of them was not filled in.
+
+    Parameters
+    ----------
+    gaps : sequence of float
+        As `gaps_of` returns them.
+    tokens : int
+
+    Returns
+    -------
+    ndarray of bool, shape (tokens,)
+    """
+    borders = np.asarray(gaps, dtype=float).reshape(-1, 2) * tokens
+    begins, ends = (np.clip(borders[:, [side]] - np.arange(tokens), 0, 1) for side in (0, 1))
+    return (ends - begins).sum(axis=0) <= 0.5 + 1e-9
 
 
 class TooFewFaces(DataError):

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from pkdot.errors import DataError
-from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, checked
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, checked, gaps_of
 from pkdot.layout import INDEX, INDEX_LEDGER, LEDGER, shard_ledger, shard_name
 from pkdot.ledger import Entry, Ledger
 from pkdot.params import Params
@@ -34,7 +34,7 @@ class IndexParams(Params):
 
 
 def extract_features(samples: Path, out: Path, params: FeatureParams) -> None:
-    """Write ``shard_<i>.npy``, ``shard_<i>.parquet`` (sample_id, shard, row, valid, coverage) and the shard's ledger.
+    """Write ``shard_<i>.npy``, ``shard_<i>.parquet`` (sample_id, shard, row, valid, coverage, gaps) and a ledger.
 
     ``samples`` lists the samples of the shard with what the manifest says of their raw files. A sample whose file
     cannot be used keeps a row of zeros that is not valid, and a line in the ledger.
@@ -61,9 +61,10 @@ def extract_features(samples: Path, out: Path, params: FeatureParams) -> None:
             if got is not None:
                 arrays[row] = got.array
             coverage = 0.0 if got is None else 1.0 if got.mask is None else float(np.mean(got.mask))
-            rows.append((sample.sample_id, name, row, got is not None, coverage))
+            gaps = [] if got is None or got.mask is None else gaps_of(got.mask)
+            rows.append((sample.sample_id, name, row, got is not None, coverage, gaps))
         arrays.flush()
-        index = pd.DataFrame(rows, columns=["sample_id", "shard", "row", "valid", "coverage"])
+        index = pd.DataFrame(rows, columns=["sample_id", "shard", "row", "valid", "coverage", "gaps"])
         index = index.astype({"row": int, "valid": bool, "coverage": float})  # also where the shard is empty
         index.to_parquet(scratch / f"{name}.parquet", index=False)
         ledger.write(shard_ledger(scratch / f"{name}.npy"))

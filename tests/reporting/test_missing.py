@@ -55,8 +55,9 @@ def grids(ran, tmp_path_factory):
             for fold, found in enumerate(grid):
                 embeddings = [results / f"encoders/fold_{fold}/{m}/embeddings.npy" for m in e.modalities]
                 STAGES["completion"].function()(
-                    manifest, manifest.with_name("splits.json"), embeddings, results / f"teachers/fold_{fold}",
-                    found.parent, jobs.completion(e, fold),
+                    manifest, manifest.with_name("splits.json"),
+                    [manifest.parent / m / "index.parquet" for m in e.modalities],
+                    embeddings, results / f"teachers/fold_{fold}", found.parent, jobs.completion(e, fold),
                 )  # fmt: skip
             STAGES["missing"].function()(manifest, grid, folds, results, jobs.missing(e, name))
     return folder
@@ -202,9 +203,12 @@ def test_a_grid_that_cannot_answer_is_refused(changes, sentence):
 
 def test_a_grid_needs_its_teachers_and_its_student():
     with pytest.raises(ConfigError, match="of which there is no teacher"):
-        with_grid("tiny", seeds=[7])
+        MissingSection(seeds=[7]).check(["kd"], [0, 1])
     with pytest.raises(ConfigError, match="no method of the contest"):
-        with_grid("tiny", student="crd")
+        MissingSection(student="crd").check(["kd"], [0, 1])
+    assert MissingSection().student_of(["student_only", "pkdot", "kd"], ["student_only"]) == "pkdot"
+    assert MissingSection().student_of(["student_only", "kd"], ["student_only"]) == "kd"
+    assert MissingSection(student="student_only").student_of(["student_only", "kd"], []) == "student_only"
     with pytest.raises(ConfigError, match="no section missing"):
         _ = tree.tiny(tree.ROOT).missing_grid
 
