@@ -53,7 +53,6 @@ rule missing:
         runtime=60,
     params:
         cfg=job_params("missing", "experiment"),
-        looks=LOOKS,
     shell:
         "pkdot missing --manifest {input.manifest} --grid {input.grid} --folds {input.folds}"
         " --out $(dirname {output.page}) --params {params.cfg:q} 2> {log}"
