@@ -41,8 +41,8 @@ rule missing:
         folds=by_fold(FILES.fold("{fold}")),
         predictions=by_fold(FILES.fold_predictions("{fold}")),
     output:
-        numbers=FILES.missing,
-        page=FILES.missing_page,
+        numbers=update(FILES.missing),
+        page=update(FILES.missing_page),
     log:
         f"{LOGS}/missing.log",
     conda:
