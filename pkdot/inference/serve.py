@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from pkdot.errors import ConfigError
-from pkdot.inference.bundle import folder_of, other_code, read_bundle
+from pkdot.inference.bundle import folder_of, other_code, read_bundle, takes_any
 from pkdot.inference.limits import Limits
 from pkdot.inference.sources import Wanted
 
@@ -42,7 +42,7 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
     described = ExportedStudent.load(bundle).description if exported else read_bundle(bundle)
     if changed := other_code(described, bundle):
         print(f"pkdot serve: {changed}", file=sys.stderr)
-    if not Wanted(described.modalities).suffixes:
+    if not Wanted(described.modalities, partial=takes_any(described)).suffixes:
         takes = " and ".join(described.modalities)
         raise ConfigError(f"the student takes {takes}, which no single file holds; use pkdot predict with a table")
     folder = bundle.parent if exported else folder_of(bundle)

@@ -153,7 +153,9 @@ class Wanted:
         if absent:
             return Recording(name, problem=f"{absent[0]}: there is no such file or folder")
         said = self.modalities
-        raws = {each: Raw(path, part_of(said[each], path), self.rate or said[each].rate) for each, path in files.items()}
+        raws = {
+            each: Raw(path, part_of(said[each], path), self.rate or said[each].rate) for each, path in files.items()
+        }
         return Recording(name, raws)
 
     def row(self, name: str, row: Row) -> Recording:
