@@ -88,7 +88,7 @@ class Live:
         }
         if not window.arrays:
             return event
-        outputs = self.student.predict_each([window.arrays])
+        outputs = self.student.predict_each([window.arrays], [window.gaps])
         rows = self.student.table(outputs).to_dict("records")
         return event | {"answer": _answer(rows, self.student.classes, self.student.targets)}
 

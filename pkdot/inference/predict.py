@@ -141,8 +141,8 @@ def _predicted(
 
 
 def _at_once(student: Student, waiting: list[tuple[int, Window]]) -> Iterator[tuple[int, Window, np.ndarray | None]]:
-    usable = [window.arrays for _, window in waiting if window.arrays]
-    outputs = iter(student.predict_each(usable) if usable else ())
+    usable = [window for _, window in waiting if window.arrays]
+    outputs = iter(student.predict_each([one.arrays for one in usable], [one.gaps for one in usable]) if usable else ())
     for number, window in waiting:
         yield number, window, next(outputs) if window.arrays else None
 

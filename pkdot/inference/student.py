@@ -12,7 +12,7 @@ import numpy as np
 
 from pkdot.errors import DataError
 from pkdot.extras import advice
-from pkdot.features.base import Extracted, Feature, FeatureChoice, Source
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, present_in
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle, takes_any
 from pkdot.inference.sources import Raw as File
 from pkdot.inference.sources import Recording, part_of
@@ -160,13 +160,18 @@ class Student:
         """Whether it predicts from whatever modalities it is given."""
         return takes_any(self.description)
 
-    def predict_each(self, samples: Sequence[Mapping[str, np.ndarray]]) -> np.ndarray:
+    def predict_each(
+        self, samples: Sequence[Mapping[str, np.ndarray]], gaps: Sequence[Mapping[str, list[float]]] | None = None
+    ) -> np.ndarray:
         """Predict samples whose arrays come apart, without those of modalities that are absent where it may be.
 
         Parameters
         ----------
         samples : sequence of dict of str to ndarray
             Modality -> array of one sample.
+        gaps : sequence of dict of str to list of float, optional
+            Modality -> where the sample's time was filled in, as ``gaps_of`` says. A student that takes any modalities
+            does without the tokens that were filled in for the most part.
         """
         if not self.takes_any:
             return self.predict_arrays({name: np.stack([one[name] for one in samples]) for name in samples[0]})
@@ -174,8 +179,12 @@ class Student:
             name: np.stack([one.get(name, np.zeros(said.shape, said.dtype)) for one in samples])
             for name, said in self.description.modalities.items()
         }
-        given = np.array([[name in one for name in self.description.network.modalities] for one in samples])
-        return self.predict_arrays(arrays, np.repeat(given[..., None], self.tokens, axis=2))
+        filled, order = gaps or [{}] * len(samples), self.description.network.modalities
+        present = [
+            [present_in(gap.get(name, []) if name in one else [0.0, 1.0], self.tokens) for name in order]
+            for one, gap in zip(samples, filled, strict=True)
+        ]
+        return self.predict_arrays(arrays, np.array(present))
 
     @property
     def tokens(self) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pkdot.errors import ConfigError, DataError
-from pkdot.features.base import Extracted, FaceClip, Feature, TooFewFaces, checked
+from pkdot.features.base import Extracted, FaceClip, Feature, TooFewFaces, checked, gaps_of
 
 if TYPE_CHECKING:
     from pkdot.features.video import Frames
@@ -38,6 +38,8 @@ class Window:
         Number of the person, where all are wanted.
     arrays : dict of str to ndarray
         Modality -> array; empty where the window cannot be used.
+    gaps : dict of str to list of float
+        Modality -> where its time was filled in, as ``gaps_of`` says.
     face : float, optional
         Share of frames that show the face, where one is looked for.
     note : str
@@ -53,6 +55,7 @@ class Window:
     stop: float | None = None
     track: int | None = None
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    gaps: dict[str, list[float]] = field(default_factory=dict)
     face: float | None = None
     note: str = ""
     times: np.ndarray = field(default_factory=lambda: np.empty(0))
@@ -215,18 +218,19 @@ class Windows:
             window = replace(window, face=_share(face))
         if isinstance(face, FaceClip):
             window = replace(window, times=face.times, boxes=face.boxes)
-        arrays = {}
+        arrays, gaps = {}, {}
         for name, one in got.items():
             source = window.recording.source(name, span.start, span.stop)
             try:
                 if not isinstance(one, DataError):
                     arrays[name] = checked(self.features[name], source, one).array
+                    gaps[name] = [] if one.mask is None else gaps_of(one.mask)
             except DataError as problem:
                 notes[name] = str(problem)
         if len(arrays) < len(got) and not self.partial:
             arrays = {}
         note = "; ".join(dict.fromkeys(note for note in notes.values() if note))
-        return replace(window, track=track, arrays=arrays, note=note)
+        return replace(window, track=track, arrays=arrays, gaps=gaps, note=note)
 
 
 def _share(face: Extracted | DataError) -> float | None:

@@ -87,6 +87,16 @@ def test_what_is_absent_may_be_anything(folder):
     np.testing.assert_allclose(mixed[0], student.predict_arrays(batch)[0], atol=1e-6)
 
 
+def test_tokens_that_were_filled_in_are_absent(folder):
+    student = pkdot.load_student(folder)
+    batch = arrays(1)
+    sample = {name: values[0] for name, values in batch.items()}
+    present = np.array([[[True, True], [False, True]]])
+    found = student.predict_each([sample], [{"motion": [0.1, 0.3], "pulse": [0.0, 0.4]}])
+    assert np.array_equal(found, student.predict_arrays(batch, present))
+    assert not np.array_equal(found, student.predict_each([sample]))
+
+
 def test_a_table_may_have_gaps(predicted, recordings, tmp_path):
     table = tmp_path / "recordings.csv"
     rows = [("both", "motion.npy", "pulse.npy"), ("first", "motion.npy", ""), ("second", "", "pulse.npy")]
