@@ -125,6 +125,7 @@ class Student:
         ----------
         raw : path, Source, or a dictionary of them
             The file of each modality; a single one serves all modalities, as the picture and the sound of one video.
+            A student that takes any modalities can do without some.
         start : float, optional
             Seconds into the file at which the sample starts; 0 by default. It ends a sample's length later, or with
             the file where samples have no fixed length.
@@ -137,12 +138,14 @@ class Student:
             A modality has no file, or there is a name that is none of a modality.
         """
         given = raw if isinstance(raw, Mapping) else dict.fromkeys(self.modalities, raw)
-        wrong = sorted(set(given) ^ set(self.modalities))
+        unknown, lacking = set(given) - set(self.modalities), set(self.modalities) - set(given)
+        wrong = sorted(unknown if self.takes_any and given else unknown | lacking)
         if wrong:
             raise DataError(f"the student takes {' and '.join(self.modalities)}; '{wrong[0]}' is missing or unknown.")
         return {
             name: one if isinstance(one := given[name], Source) else _source(described, one, start, rate)
             for name, described in self.description.modalities.items()
+            if name in given
         }
 
     def extract(self, sources: Mapping[str, Source]) -> dict[str, Extracted]:
@@ -153,7 +156,7 @@ class Student:
         DataError
             The sample cannot be used; the message is the reason.
         """
-        return {name: feature.extract(sources[name]) for name, feature in self.features.items()}
+        return {name: feature.extract(sources[name]) for name, feature in self.features.items() if name in sources}
 
     @property
     def takes_any(self) -> bool:
@@ -274,8 +277,8 @@ class Student:
         samples = self._samples(raw, every, rate)
         tables = []
         while chosen := list(islice(samples, BATCH)):
-            arrays = {name: np.stack([one.arrays[name] for one in chosen]) for name in self.modalities}
-            tables.append(self._timed(self.table(self.predict_arrays(arrays)), chosen))
+            predicted = self.predict_each([one.arrays for one in chosen], [one.gaps for one in chosen])
+            tables.append(self._timed(self.table(predicted), chosen))
         return pd.concat(tables, ignore_index=True)
 
     def table(self, predicted: np.ndarray) -> pd.DataFrame:
@@ -313,7 +316,8 @@ class Student:
             arrays = {name: got.array for name, got in self.extract(sources).items()}
             yield Window(recording, first.start, first.stop, arrays=arrays)
             return
-        for window in Windows(self.features, self.seconds, every, shortest=self.shortest).of(recording):
+        windows = Windows(self.features, self.seconds, every, shortest=self.shortest, partial=self.takes_any)
+        for window in windows.of(recording):
             if not window.arrays:
                 raise DataError(window.note)
             yield window

@@ -11,7 +11,7 @@ from bundles import CHANNELS, described, drawn
 import pkdot
 from pkdot.cli import main
 from pkdot.descriptions import CompletionDescription, NetworkDescription, PluginDescription
-from pkdot.errors import ConfigError
+from pkdot.errors import ConfigError, DataError
 from pkdot.inference.bundle import write_bundle
 from pkdot.inference.export import export
 
@@ -71,6 +71,17 @@ def test_files_are_given_by_the_names_of_their_modalities(predicted, recordings)
     assert not np.allclose(numbers(both), numbers(alone))
     assert not np.allclose(numbers(alone), numbers(other))
     assert numbers(alone).sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_python_takes_some_of_the_files_too(folder, predicted, recordings):
+    student = pkdot.load_student(folder)
+    table = student.predict({"motion": recordings["motion"]})
+    told = numbers(predicted("--motion", recordings["motion"]))
+    np.testing.assert_allclose(table.filter(like="p_").to_numpy(dtype=float), told, atol=1e-5)
+    with pytest.raises(DataError, match="'face' is missing or unknown"):
+        student.predict({"face": recordings["motion"]})
+    with pytest.raises(DataError, match="missing or unknown"):
+        student.predict({})
 
 
 def test_what_is_absent_may_be_anything(folder):
