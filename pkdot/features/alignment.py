@@ -83,7 +83,8 @@ def similarity(points: np.ndarray, onto: np.ndarray) -> np.ndarray:
         Affine matrix.
     """
     z, w = points @ [1, 1j], onto @ [1, 1j]
-    centred = z - z.mean()
+    middle = z.sum() / len(z)
+    centred = z - middle
     a = np.vdot(centred, w) / np.vdot(centred, centred)
-    b = w.mean() - a * z.mean()
+    b = w.sum() / len(w) - a * middle
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])

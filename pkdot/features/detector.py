@@ -17,6 +17,7 @@ from pkdot.features.alignment import align, is_believable
 from pkdot.features.centerface import CenterFace, overlaps
 
 SEARCHES = 3  # frames that are searched as a whole to tell who the subject is
+ENOUGH = 16  # pixels of a face that is surely found
 CLOSER = 4  # times the usual size, where a search at that size found nobody
 SIZES = 1.7  # ratio of sizes between which a face that was lost may return
 PLACE = 24  # pixels of the aligned crop by which people are told apart
@@ -26,7 +27,7 @@ LIKENESS = (
     0.25,
 )  # colour and structure by which a face may differ after a cut or a loss: the 99 % quantile of one
 CHANGE = (10.0, 0.4)  # person's faces under one light; and how far both may change from one frame to the next
-ALIKE = 1.2  # colour by which a face may differ from the mean of its neighbours, to lie in the middle between them
+ALIKE = 1.3  # colour by which a face may differ from the mean of its neighbours, to lie in the middle between them
 SAME = 0.2  # overlap (intersection over union) of one person's face in different frames
 WINDOW = 1.8  # side of the window, in sides of the face
 WINDOW_PIXELS = 64
@@ -142,7 +143,7 @@ class FaceFinder:
         self.pixels = pixels
         self._whole, self._window = CenterFace(), CenterFace()  # each is fast where its size does not change
 
-    def everywhere(self, frame: np.ndarray, zoom: int = 1) -> list[Face]:
+    def everywhere(self, frame: np.ndarray, zoom: float = 1) -> list[Face]:
         """Return all faces in a frame (height, width, 3), RGB, searched at ``zoom`` times the usual size."""
         height, width = frame.shape[:2]
         scale = zoom * self.pixels / max(height, width)
@@ -185,12 +186,25 @@ class FaceFinder:
         for zoom, numbers in ((1, _spread([*present])), (CLOSER, _spread([*present])), (1, [*present])):
             searched = {}
             for number in numbers:
-                searched[number] = self.everywhere(present[number], zoom)
+                if not everyone and len(searched) == 1 and len(alone := next(iter(searched.values()))) == 1:
+                    searched[number] = self._again(present[number], alone[0], zoom)
+                else:
+                    searched[number] = self.everywhere(present[number], zoom)
                 if not everyone and _one_person([*searched.values()]):
                     break
             if any(searched.values()):
                 break
         return searched, zoom
+
+    def _again(self, frame: np.ndarray, alone: Face, zoom: float) -> list[Face]:
+        """Return the faces of a second frame, after one that shows a face alone.
+
+        Who is larger is found by a look from so far off that this face has just enough pixels; it is enough where it
+        shows this face alone again.
+        """
+        pixels = zoom * alone.size * self.pixels / max(frame.shape[:2])
+        faces = self.everywhere(frame, zoom * min(1.0, ENOUGH / max(pixels, 1.0)))
+        return faces if _one_person([[alone], faces]) else self.everywhere(frame, zoom)
 
     def walk(self, frames: list[np.ndarray | None], start: int, person: Face, zoom: int) -> Walk:
         """Follow a person both ways from the frame in which the face was found, by a search as close as ``zoom``."""

@@ -189,8 +189,9 @@ def half(frame: np.ndarray, side: str | None) -> np.ndarray:
 
 def is_still(frames: list[np.ndarray | None]) -> bool:
     """Return whether all frames show one and the same picture: a camera's noise alone makes a difference."""
-    small = [frame[::STRIDE, ::STRIDE].astype(np.int16) for frame in frames if frame is not None]
-    return all(np.mean(np.abs(other - small[0]).max(axis=2) > CHANGED) < STILL for other in small[1:])
+    small = (frame[::STRIDE, ::STRIDE].astype(np.int16) for frame in frames if frame is not None)
+    first = next(small)
+    return all(np.mean(np.abs(other - first).max(axis=2) > CHANGED) < STILL for other in small)
 
 
 def fill(crops: list[np.ndarray | None], times: np.ndarray) -> np.ndarray:

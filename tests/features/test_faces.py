@@ -122,8 +122,9 @@ def test_crops_show_the_face_upright_and_in_place(feature, finder, clip):
     still, matrix = moved(0, 0.7, 160, 120)
     (face,) = finder.follow([still]).faces
     truth = align(FACE, carried(face.landmarks, cv2.invertAffineTransform(matrix)), 112).astype(float)
-    for crop in got.array:  # of a face that is turned by 10 degrees it is 0.68
-        assert np.corrcoef(crop.ravel(), truth.ravel())[0, 1] > 0.78
+    likeness = [np.corrcoef(crop.ravel(), truth.ravel())[0, 1] for crop in got.array]
+    assert min(likeness) > 0.7  # of a face that is turned by 10 degrees it is 0.68
+    assert np.mean(likeness) > 0.85
 
 
 def test_the_same_clip_gives_the_same_bits(feature, clip):
