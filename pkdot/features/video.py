@@ -116,14 +116,15 @@ class Video(Frames):
         self._list()
 
     def _list(self) -> None:
-        packets = [packet for packet in packets_of(self._container) if packet.size and not packet.is_discard]
+        # the packets themselves would fill the memory with the whole file
+        listed = [(p.pts, p.is_keyframe) for p in packets_of(self._container) if p.size and not p.is_discard]
         if self._counted:
-            self._stamps = list(range(len(packets)))
-            self._keys = [number for number, packet in enumerate(packets) if packet.is_keyframe]
+            self._stamps = list(range(len(listed)))
+            self._keys = [number for number, (_, is_key) in enumerate(listed) if is_key]
             seconds = 1 / float(self._stream.average_rate or 25)
         else:
-            self._stamps = sorted({packet.pts for packet in packets if packet.pts is not None})
-            self._keys = sorted(p.pts for p in packets if p.is_keyframe and p.pts is not None)
+            self._stamps = sorted({stamp for stamp, _ in listed if stamp is not None})
+            self._keys = sorted(stamp for stamp, is_key in listed if is_key and stamp is not None)
             seconds = float(self._stream.time_base or 1)
         if not self._stamps:
             raise DataError(f"{self.path}: the video has no frame")

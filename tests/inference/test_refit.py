@@ -11,7 +11,7 @@ from bundles import described
 
 from pkdot.distillation.base import register
 from pkdot.inference.card import Evidence, card
-from pkdot.inference.refit import Stream, _stream, best_method
+from pkdot.inference.refit import Stream, best_method, stream_of
 from pkdot.splits import SplitParams
 
 
@@ -110,10 +110,10 @@ def test_a_part_of_a_wide_file_is_kept_and_a_whole_file_has_no_length():
     stream = Stream(source="pulse", feature={"name": "window", "channels": 1, "length": 32})
     table = pd.DataFrame({"pulse_path": ["a.csv", "b.csv"], "pulse_part": ["PPG", "PPG"], "pulse_stop": [np.nan] * 2})
     table["pulse_start"] = np.nan
-    said = _stream("pulse", stream, table, [1, 32])
+    said = stream_of("pulse", stream, table, [1, 32])
     assert (said.part, said.seconds) == ("PPG", None)
-    assert _stream("pulse", stream, table.assign(pulse_part=["PPG", "BVP"]), [1, 32]).part is None
-    said = _stream("pulse", stream, table.assign(pulse_start=1.0, pulse_stop=[3.5, 3.0]), [1, 32])
+    assert stream_of("pulse", stream, table.assign(pulse_part=["PPG", "BVP"]), [1, 32]).part is None
+    said = stream_of("pulse", stream, table.assign(pulse_start=1.0, pulse_stop=[3.5, 3.0]), [1, 32])
     assert (said.seconds, said.shortest) == (2.25, 2.0)
 
 
