@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from safetensors.numpy import load_file
 from test_browser import CHROMIUM
 
+import pkdot
 from pkdot import jobs
 from pkdot.config import Experiment
 from pkdot.errors import ConfigError, DataError
@@ -153,6 +154,36 @@ def test_it_reads_well_in_a_browser(grids):
                 assert complaints == []
                 page.close()
         browser.close()
+
+
+def test_the_model_ships_trained_on_all_subjects_with_what_the_grid_says(grids, monkeypatch):
+    """From the encoders of all subjects to a bundle that predicts from the file of one modality."""
+    monkeypatch.chdir(grids)
+    e, results, data = with_grid("tiny"), Path("results/tiny"), Path("data/processed/tiny")
+    manifest, splits = data / "manifest.parquet", data / "splits.json"
+    encoders = {name: results / "encoders/fold_all" / name for name in e.modalities}
+    for name, folder in encoders.items():
+        STAGES["encoder"].function()(manifest, splits, data / name, folder, jobs.encoder(e, name, "all"))
+    embeddings = [folder / "embeddings.npy" for folder in encoders.values()]
+    teachers, networks = results / "teachers/fold_all", results / "missing/fold_all"
+    STAGES["teachers"].function()(manifest, splits, embeddings, teachers, jobs.teachers(e, "all"))
+    features = [data / name / "index.parquet" for name in e.modalities]
+    params = jobs.completion(e, "all")
+    STAGES["completion"].function()(manifest, splits, features, embeddings, teachers, networks, params)
+    STAGES["refit_any"].function()(
+        manifest, splits, embeddings, networks / "fold_all.json", results / "missing.json", results / "student_any",
+        jobs.refit_any(e, "tiny"),
+    )  # fmt: skip
+    card = (results / "student_any/card.md").read_text(encoding="utf-8")
+    rows = {row["method"]: row for row in numbers(grids, "tiny")["left"]["no privileged"]["rows"]}
+    assert f"| the privileged ones are absent | {rows['any_subset']['mean']:.3f} |" in card
+    assert "SIMULATED" in card
+    student = pkdot.load_student(results / "student_any")
+    assert student.description.method == "any_subset"
+    for given in (["motion"], ["pulse"], ["motion", "pulse"]):
+        table = student.predict({name: tree.ROOT / f"r00-{name}.npy" for name in given}, rate=tree.RATE)
+        assert len(table) == tree.PER_SUBJECT
+        assert table.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-5)
 
 
 def compared(verdict, diff=0.1, se=0.05):
