@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,11 +76,17 @@ class Decoding:
             for stamp in [stamp for stamp in images if stamp < before]:
                 del images[stamp]
 
+    def close(self) -> None:
+        """Let all frames go at once; else they wait for a collection of garbage, as the iteration holds this object."""
+        self._frames.close()
+        self._images.clear()
+        self._adopted.clear()
+
     def is_short_of(self, stamp: int) -> bool:
         """Return whether a key frame lies between what has been reached and a stamp, so that one may leap there."""
         return self._reached is not None and not self._counted and self._group(stamp) > self._group(self._reached)
 
-    def _decode(self, packets: Iterator[av.Packet]) -> Iterator[int]:
+    def _decode(self, packets: Iterator[av.Packet]) -> Generator[int]:
         """Yield the stamps of the frames, in order of time."""
         import av
 

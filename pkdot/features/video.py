@@ -146,7 +146,9 @@ class Video(Frames):
         if not stamps:
             return []
         decoding = self._decoded(stamps, set(stamps))
-        return [decoding.image(stamp) for stamp in stamps]
+        images = [decoding.image(stamp) for stamp in stamps]
+        decoding.close()
+        return images
 
     def along(self, spans: Iterable[np.ndarray]) -> Iterator[list[np.ndarray | None]]:
         """Decode from the first span to the last and never twice; a stretch that no span needs is left out."""
@@ -156,6 +158,8 @@ class Video(Frames):
         for span in found:
             here = [stamp for stamp in span if stamp is not None]
             if here and (decoding is None or decoding.is_short_of(min(here))):
+                if decoding is not None:
+                    decoding.close()
                 decoding = self._decoded(here, wanted)
             elif here and decoding is not None:
                 decoding.forget(min(here))
@@ -172,6 +176,7 @@ class Video(Frames):
         if missing and entry is not None:  # not every file can be entered in the middle
             found = {stamp: image for stamp in stamps if (image := decoding.image(stamp)) is not None}
             later = {stamp for stamp in wanted if stamp >= min(stamps)}
+            decoding.close()
             decoding = Decoding(self._container, self._keys, later, self._counted, None)
             decoding.until(max(stamps))
             decoding.adopt(found)
