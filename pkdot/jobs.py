@@ -255,7 +255,9 @@ def summary(e: Experiment, experiment: str, contest: str = "") -> SummaryParams:
         reference = e.evaluation.ablation_reference
         compared, foreign = [], []
         contrasts = [(variant, reference) for variant in e.ablation if variant != reference]
-        contrasts += e.matched.items()
+        contrasts += [
+            pair for pair in e.matched.items() if pair[0] != reference
+        ]  # that one is there the other way round
     else:
         foreign = list(e.evaluation.foreign)
         compared = [*(method for method in e.method_names if method not in e.prevalent_only), *foreign]

@@ -136,10 +136,16 @@ def _tnets(
                 "parameters": [one[0]["parameters"] for one in (own, equal)],
                 "score": scores[name],
                 "equal": scores[variant.matched],
-                "contrast": tested[name, variant.matched],
+                "contrast": tested.get((name, variant.matched)) or _turned(tested[variant.matched, name]),
             }
         )
     return found
+
+
+def _turned(contrast: dict[str, Any]) -> dict[str, Any]:
+    """Return the contrast of a reference with a method from that of the method with the reference."""
+    low, high = contrast["diff_ci_low"], contrast["diff_ci_high"]
+    return {**contrast, "diff": -contrast["diff"], "diff_ci_low": -high, "diff_ci_high": -low}
 
 
 def _named(choice: dict[str, Any]) -> str:

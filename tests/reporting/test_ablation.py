@@ -11,7 +11,8 @@ import tree
 
 from pkdot.files import read_json
 from pkdot.reporting.ablation import ablation_params
-from pkdot.reporting.formatting import number, signed
+from pkdot.reporting.conclusion import contrasts_of
+from pkdot.reporting.formatting import between, number, signed
 from pkdot.stages import STAGES
 
 RELEASED = {"method": {"name": "kd", "weight": 2}, "tnet": "random", "fusion": "joint_cross_attention", "batch_size": 4}
@@ -91,7 +92,8 @@ def test_the_report_of_clips_does_not_speak_of_unseen_subjects(leaky):
     assert "of the test part itself" not in own
 
 
-def test_a_t_net_is_held_against_a_student_of_as_many_parameters(copy):
+@pytest.mark.parametrize("reference", ["own", "proxy"])
+def test_a_t_net_is_held_against_a_student_of_as_many_parameters(copy, reference):
     """Variants are really trained: what a T-Net recovers, and what its student gains, stand in one row."""
     kd = {"name": "kd", "weight": 1}
     variants = {
@@ -99,7 +101,7 @@ def test_a_t_net_is_held_against_a_student_of_as_many_parameters(copy):
         "proxy": {"method": kd, "tnet_kind": {"name": "attention", "heads": 2}},
         "equal": {"method": kd, "tnet_kind": {"name": "attention", "heads": 2}, "tnet": "matched"},
     }
-    e = tree.tiny(copy, ablation=variants, evaluation={"ablation_reference": "own", "bootstrap": 100})
+    e = tree.tiny(copy, ablation=variants, evaluation={"ablation_reference": reference, "bootstrap": 100})
     results, students = tree.ablation("tiny", e)
     summary = results / "ablation/summary.json"
     STAGES["ablation"].function()(summary, [summary], students, results, ablation_params(e, "tiny"))
@@ -109,10 +111,13 @@ def test_a_t_net_is_held_against_a_student_of_as_many_parameters(copy):
     trained = [one["tnet"]["trained"] for one in metrics]
     for key in ("explained_variance", "retrieval_rank"):
         assert number(float(np.mean([one[key] for one in trained]))) in row
-    found = [
-        each for each in read_json(summary)["contrasts"] if (each["method"], each["reference"]) == ("proxy", "equal")
+    primary = [
+        each for each in contrasts_of(read_json(summary)) if {each["method"], each["reference"]} == {"proxy", "equal"}
     ]
-    assert signed(found[0]["diff"]) in row
+    assert len(primary) == 1
+    sign = 1 if primary[0]["method"] == "proxy" else -1
+    ends = sorted(sign * primary[0][key] for key in ("diff_ci_low", "diff_ci_high"))
+    assert f" {signed(sign * primary[0]['diff'])}  {between(*ends, 'signed')} " in row
     assert "attention (heads 2)" in row
     assert f"{metrics[0]['parameters']:,} and " in row
     assert "own" not in ablation_params(e, "tiny").tnets, "no variant has as many parameters as it"
