@@ -27,6 +27,7 @@ CODE = "99"  # begins the code of every simulated subject; the owners' codes are
 # Mean latent pain of a person of average sensitivity; it shows about 2 s into the clip.
 LEVELS = {"BL1": 0.0, "PA1": 0.3, "PA2": 0.5, "PA3": 0.75, "PA4": 1.0}
 _ONSET = (1.6, 2.6)
+_ABSENT = 0.24  # chance, for a unit of noise, that pain does not show at all in a clip
 # Chance of each distractor in a clip, the same for every class.
 _DISTRACTORS = ((SMILE, 0.25), (FROWN, 0.3), (GRIMACE, 0.15), (SURPRISE, 0.15), (SPEECH, 0.2))
 
@@ -45,7 +46,7 @@ class Traits:
     sensitivity : float
         Pain felt at the strongest heat, about 1.
     expressiveness : float
-        Share of the pain that reaches the face, 0 to 1; about a third of all people hardly show any.
+        Share of the pain that reaches the face, 0 to 1; some people hardly show any.
     units : dict of str to float
         How much each unit of the pain scale takes part, 0 to 1.
     habits : float
@@ -79,10 +80,13 @@ class Traits:
     rest: dict[str, float]
 
 
-def draw_traits(rng: np.random.Generator, number: int) -> Traits:
-    """Draw a person; ``number`` makes the name unique, and even numbers are women."""
+def draw_traits(rng: np.random.Generator, number: int, stoics: float = 1 / 3) -> Traits:
+    """Draw a person; ``number`` makes the name unique, and even numbers are women.
+
+    ``stoics`` is the share of people who hardly show pain.
+    """
     female, age = number % 2 == 0, int(rng.integers(20, 66))
-    hardly_shows = rng.random() < 1 / 3
+    hardly_shows = rng.random() < stoics
     return Traits(
         name=f"{CODE}{number:04d}_{'w' if female else 'm'}_{age}",
         female=female,
@@ -131,7 +135,7 @@ def draw_trial(rng: np.random.Generator, traits: Traits, level: float) -> Trial:
 
 
 def face_curves(
-    rng: np.random.Generator, traits: Traits, trial: Trial, time: np.ndarray, strength: float
+    rng: np.random.Generator, traits: Traits, trial: Trial, time: np.ndarray, strength: float, noise: float = 0.5
 ) -> dict[str, np.ndarray]:
     """Return the curves of the facial actions in one clip.
 
@@ -144,12 +148,15 @@ def face_curves(
         Seconds.
     strength : float
         Factor on the expression of pain; 0: the face tells nothing.
+    noise : float
+        How loosely the expression follows the pain that is felt: deviation of the logarithm of its strength.
 
     Returns
     -------
     dict of str to ndarray, shape (T,)
     """
-    shown = strength * traits.expressiveness * trial.pain**1.2 * rng.lognormal(0, 0.5) * (rng.random() < 0.88)
+    shown = strength * traits.expressiveness * trial.pain**1.2 * rng.lognormal(0, noise)
+    shown = shown * (rng.random() > _ABSENT * noise)
     rise, hold = rng.uniform(0.4, 1.2), rng.uniform(0.8, 3.0)
     course = pulse(time, trial.onset, rise, hold, rng.uniform(0.5, 1.5))
     course = course * (1 + 0.15 * smooth_noise(rng, len(time), 6))

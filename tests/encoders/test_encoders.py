@@ -13,6 +13,7 @@ DIM = 6
 CASES = {
     "cnn1d": ((3, 64), {}),
     "cnn2d": ((1, 16, 32), {}),
+    "eigenfaces": ((8, 32, 32, 3), {"side": 12, "components": 6}),
     "mlp": ((3, 8), {}),
     "r3d_18": ((8, 32, 32, 3), {"weights": "random"}),
     "resnet18_spectrogram": ((1, 16, 32), {}),

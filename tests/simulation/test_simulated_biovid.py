@@ -229,9 +229,28 @@ def test_curves_stay_between_rest_and_full_strength():
     assert combine(({"jawOpen": 0.8}, curve), ({"jawOpen": 0.8}, curve))["jawOpen"].max() == 1
 
 
-def _curves(pain, strength, seed=3, number=5):
+def test_a_drawing_that_is_held_differs_by_the_noise_of_the_camera_alone(root):
+    frames = _frames(next(root.glob("video/*/*-PA4-*.mp4"))).astype(int)
+    within = np.abs(frames[1::2] - frames[::2]).mean()
+    between = np.abs(frames[2::2] - frames[1:-1:2]).mean()
+    assert within < 0.8 * between
+
+
+def _curves(pain, strength, seed=3, number=5, **how):
     traits = draw_traits(np.random.default_rng(number), number)
-    return face_curves(np.random.default_rng(seed), traits, Trial(pain, 2.0), TIME, strength)
+    return face_curves(np.random.default_rng(seed), traits, Trial(pain, 2.0), TIME, strength, **how)
+
+
+@pytest.mark.parametrize(("noise", "shows"), [(0.0, 1.0), (2.0, 0.52)])
+def test_noise_hides_the_pain_in_some_clips(noise, shows):
+    sore, calm = ([_curves(p, 1.0, seed, noise=noise)["noseSneerLeft"] for seed in range(200)] for p in (1.0, 0.0))
+    assert np.mean([(a > b).any() for a, b in zip(sore, calm, strict=True)]) == pytest.approx(shows, abs=0.12)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_share_of_the_people_hardly_shows_pain(share):
+    shown = [draw_traits(np.random.default_rng(seed), 1, share).expressiveness for seed in range(200)]
+    assert np.mean(np.array(shown) < 0.15) == pytest.approx(share, abs=0.12)
 
 
 def _signals(pain, strength, seed=3):
