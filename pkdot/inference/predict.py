@@ -97,7 +97,8 @@ def predict(
                 rows.write(window, outputs)
                 if outputs is not None:
                     failed.discard(number)
-                    sketch.add(window, outputs)
+                    if film:
+                        sketch.add(window, outputs)
     if film and drawn and not failed:
         sketch.write(drawn, film)
     return len(failed)
