@@ -150,7 +150,7 @@ class Wanted:
             what = f"--{unknown[0]} is none of its modalities" if unknown else f"the {lacking[0]} is missing"
             return Recording(name, problem=f"the bundle takes {' and '.join(self.modalities)}; {what}")
         absent = [path for path in files.values() if not path.exists()]
-        if absent:
+        if absent and (len(absent) == len(files) or not self.partial):
             return Recording(name, problem=f"{absent[0]}: there is no such file or folder")
         said = self.modalities
         raws = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from pkdot.errors import DataError
 from pkdot.extras import advice
-from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, present_in
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, gaps_of, present_in
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle, takes_any
 from pkdot.inference.sources import Raw as File
 from pkdot.inference.sources import Recording, part_of
@@ -313,8 +313,10 @@ class Student:
         )
         given = raw.values() if isinstance(raw, Mapping) else [raw]
         if any(isinstance(one, Source) for one in given):
-            arrays = {name: got.array for name, got in self.extract(sources).items()}
-            yield Window(recording, first.start, first.stop, arrays=arrays)
+            found = self.extract(sources)
+            arrays = {name: got.array for name, got in found.items()}
+            gaps = {name: gaps_of(got.mask) for name, got in found.items() if got.mask is not None}
+            yield Window(recording, first.start, first.stop, arrays=arrays, gaps=gaps)
             return
         windows = Windows(self.features, self.seconds, every, shortest=self.shortest, partial=self.takes_any)
         for window in windows.of(recording):

@@ -74,6 +74,8 @@ class Named(argparse.ArgumentParser):
             if not re.fullmatch(r"--[a-z][a-z0-9_]*", name) or known or not (value or left):
                 rest.append(word)
                 continue
+            if name.removeprefix("--") in given:
+                self.error(f"{name} is given twice; a recording has one file of each modality")
             given[name.removeprefix("--")] = Path(value or left.pop(0))
         parsed, unknown = super().parse_known_args(rest, namespace)
         setattr(parsed, self.named, given)

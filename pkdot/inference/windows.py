@@ -146,7 +146,8 @@ class Windows:
             return [Span(recording.start, recording.stop)], recording.stop  # a whole file, that may have no time
         lengths = [_length(feature, recording, name) for name, feature in self.features.items()]
         begins = [raw.offset for raw in recording.raws.values()]
-        begin, end = max(recording.start or 0.0, *begins), min(recording.stop or np.inf, *lengths)
+        last = max(lengths) if self.partial else min(lengths)  # where some are enough, none ends the others
+        begin, end = max(recording.start or 0.0, *begins), min(recording.stop or np.inf, last)
         whole = [Span(recording.start, recording.stop)]
         if self.span is None or self.every is None:
             return whole, end

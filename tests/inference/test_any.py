@@ -108,6 +108,21 @@ def test_tokens_that_were_filled_in_are_absent(folder):
     assert not np.array_equal(found, student.predict_each([sample]))
 
 
+def test_a_sample_that_is_named_by_its_times_has_the_same_gaps(folder, recordings, tmp_path):
+    said = whatever()
+    for modality in said.modalities.values():
+        modality.feature.options["max_missing"] = 0.6
+    write_bundle(tmp_path / "loose", said, drawn(said))
+    student = pkdot.load_student(tmp_path / "loose")
+    gap = np.load(recordings["pulse"])[:32]
+    gap[:15] = np.nan
+    for name, values in (("pulse", gap), ("motion", np.load(recordings["motion"])[:32])):
+        np.save(tmp_path / f"{name}_start.npy", values)
+    files = {name: tmp_path / f"{name}_start.npy" for name in CHANNELS}
+    by_file, by_times = student.predict(files), student.predict(student.sources(files, start=0))
+    np.testing.assert_allclose(*(table.filter(like="p_").to_numpy(float) for table in (by_file, by_times)), atol=1e-6)
+
+
 def test_a_table_may_have_gaps(predicted, recordings, tmp_path):
     table = tmp_path / "recordings.csv"
     rows = [("both", "motion.npy", "pulse.npy"), ("first", "motion.npy", ""), ("second", "", "pulse.npy")]
@@ -127,6 +142,31 @@ def test_a_file_that_cannot_be_read_is_absent_and_the_note_says_so(predicted, re
     assert {row["present"] for row in found} == {"motion"}
     assert all("broken.npy" in row["note"] for row in found)
     assert np.array_equal(numbers(found), numbers(whole))
+
+
+def test_a_file_that_is_not_there_is_absent_as_in_a_table(predicted, recordings, tmp_path):
+    whole = predicted("--motion", recordings["motion"])
+    found = predicted("--motion", recordings["motion"], "--pulse", tmp_path / "none.npy")
+    assert {row["present"] for row in found} == {"motion"}
+    assert all("none.npy" in row["note"] for row in found)
+    assert np.array_equal(numbers(found), numbers(whole))
+
+
+@pytest.mark.parametrize(("moments", "there"), [(0, 0), (20, 0), (60, 1)])
+def test_a_file_that_ends_early_takes_no_window_from_the_others(predicted, recordings, tmp_path, moments, there):
+    short = tmp_path / "short.npy"
+    np.save(short, np.load(recordings["pulse"])[:moments])
+    whole = predicted("--motion", recordings["motion"])
+    found = predicted("--motion", recordings["motion"], "--pulse", short)
+    assert [row["present"] for row in found] == ["motion+pulse"] * there + ["motion"] * (3 - there)
+    assert [row["stop"] for row in found] == [row["stop"] for row in whole]
+    assert all("short.npy" in row["note"] for row in found[there:])
+    np.testing.assert_allclose(numbers(found)[there:], numbers(whole)[there:], atol=1e-5)
+
+
+def test_a_modality_is_given_once(predicted, recordings):
+    with pytest.raises(SystemExit):
+        predicted("--motion", recordings["motion"], "--motion", recordings["motion"])
 
 
 def test_without_anything_there_is_no_prediction(folder, tmp_path, recordings, capsys):
