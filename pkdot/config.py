@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,7 @@ from pkdot.hallucination.base import TNetChoice, TNetParams, build_tnet
 from pkdot.layout import PACKAGED, SIMULATED, control_label, fold_name, teachers_of
 from pkdot.networks import parameter_count
 from pkdot.params import Params, canonical
+from pkdot.seeds import Seeds
 from pkdot.simulation.base import PreparationChoice
 from pkdot.splits import FoldName, SplitParams
 from pkdot.tasks import TaskParams
@@ -183,7 +184,7 @@ class ShippedSection(Params):
     method: str | None = Field(
         None, description="the method that trains it; null takes the one of the contest with the best validation score"
     )
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+    seeds: Seeds | None = Field(
         None, min_length=1, description="seeds of its networks, whose predictions are averaged; null takes `seeds`"
     )
 
@@ -230,9 +231,7 @@ class Experiment(Params):
     missing: MissingSection | None = Field(
         None, description="modalities that come and go, for results/<experiment>/missing.html; null makes no such page"
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(
-        [0, 1, 2], min_length=1, description="seeds of teachers and students"
-    )
+    seeds: Seeds = Field([0, 1, 2], min_length=1, description="seeds of teachers and students")
     evaluation: EvaluationParams = Field(EvaluationParams(), description="how methods are compared")
     compute: ComputeParams = Field(ComputeParams(), description="device and threads")
     overrides: dict[str, dict[str, Any]] = Field(
@@ -264,13 +263,6 @@ class Experiment(Params):
                 canonical(sections)
             except (TypeError, ValueError) as error:  # a date, or a number without end
                 raise ConfigError(f"{fold} holds what is no text, finite number, list or section") from error
-        return value
-
-    @field_validator("seeds")
-    @classmethod
-    def _once(cls, value: list[int]) -> list[int]:
-        if len(set(value)) < len(value):
-            raise ConfigError("a seed is named twice")
         return value
 
     @model_validator(mode="after")

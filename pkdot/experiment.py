@@ -15,6 +15,7 @@ from pkdot.datasets.ingest import IngestParams, read_dataset
 from pkdot.distillation.base import check_needs
 from pkdot.distillation.base import register as methods
 from pkdot.errors import ConfigError, DataError
+from pkdot.evaluation.missing import MAIN
 from pkdot.layout import TNET
 from pkdot.params import sentences
 from pkdot.registry import choices_of
@@ -175,11 +176,7 @@ def _check_networks(experiment: Experiment) -> None:
     """Refuse methods that cannot serve the task, and fusions that cannot have the width."""
     classes = _classes(experiment)
     variants = experiment.ablation.values()
-    if experiment.student.method not in (None, *experiment.method_names):
-        raise ConfigError(
-            f"student.method is '{experiment.student.method}', which is no method of the contest; add it to "
-            "students.methods, so that the report can say how good it is"
-        )
+    _check_shipped(experiment)
     for method in [*experiment.students.methods, *(variant.method for variant in variants)]:
         needs = methods.load(method.name).needs
         check_needs(method.name, needs, experiment.task.kind, len(classes) if classes else None)
@@ -190,6 +187,22 @@ def _check_networks(experiment: Experiment) -> None:
     for choice in [experiment.teacher.fusion, *(variant.fusion for variant in variants if variant.fusion)]:
         fusion, options = choice.load()
         fusion(1, 1, experiment.teacher.dim, options)
+
+
+def _check_shipped(experiment: Experiment) -> None:
+    """Refuse a student of a method that takes no part in the contest."""
+    name = experiment.student.method
+    if name in (None, *experiment.method_names):
+        return
+    if name == MAIN:
+        raise ConfigError(
+            f"student.method is '{name}', which is a model for missing modalities and no method; leave it out and make "
+            "results/<experiment>/student_any/student.json"
+        )
+    raise ConfigError(
+        f"student.method is '{name}', which is no method of the contest; add it to students.methods, so that the "
+        "report can say how good it is"
+    )
 
 
 def _check_override(where: str, experiment: Experiment, fold: int) -> None:

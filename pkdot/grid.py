@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pkdot.errors import ConfigError
 from pkdot.labels import Kept
 from pkdot.params import Params
+from pkdot.seeds import Seeds
 
 
 class Cell(Params):
@@ -50,7 +51,7 @@ class PrivilegeSection(Params):
     method: str | None = Field(
         None, description="the method that the answer is about; null takes pkdot_joint, else pkdot, else the last one"
     )
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+    seeds: Seeds | None = Field(
         None, min_length=1, description="seeds of teachers and students in each cell; null takes the first of `seeds`"
     )
     candidates: int = Field(

@@ -134,6 +134,11 @@ def with_a_modality_called_dropout():
             ),
             "needs the privileged data themselves; use shuffled",
         ),
+        (changed(missing={"patterns": ["whole", "bursts", "whole"]}), "missing.patterns: a pattern is named twice"),
+        (changed(missing={"seeds": [0, 0]}), "missing.seeds: a seed is named twice"),
+        (changed(student={"seeds": [1, 1]}), "student.seeds: a seed is named twice"),
+        (changed(privilege={"primary": {"labelled": 1.0}, "seeds": [1, 1]}), "privilege.seeds: a seed is named twice"),
+        (changed(student={"method": "any_subset"}), "results/<experiment>/student_any"),
         (changed("splits", labelled=0), "splits.labelled"),
         (changed("splits", labelled=1.5), "splits.labelled"),
         (

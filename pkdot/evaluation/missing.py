@@ -23,6 +23,7 @@ from pkdot.layout import PREDICTIONS, SUMS, UPPER_BOUND, fold_name
 from pkdot.missing.base import CompletionChoice, register
 from pkdot.missing.masks import ALL, PATTERNS, PREVALENT, PRIVILEGED, Condition, Pattern
 from pkdot.params import Params
+from pkdot.seeds import Seeds
 from pkdot.tasks import TaskParams
 from pkdot.training.loop import TrainingParams
 
@@ -54,14 +55,14 @@ class MissingSection(Params):
         description="rates of what is missing, from 0 to 1; docs/missing.md defines them exactly",
     )
     burst: int | None = Field(
-        None, ge=1, description="tokens of a burst; null takes half of those of a sample, and 2 at least"
+        None, ge=1, le=65536, description="tokens of a burst; null takes half of those of a sample, and 2 at least"
     )
     unlike: Trained | None = Field(
         "independent",
         description="the one pattern that an arm of any_subset is trained on, and tested on all; null: no such arm",
     )
     seed: int = Field(0, ge=0, description="seed of the masks")
-    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
+    seeds: Seeds | None = Field(
         None, min_length=1, description="seeds of the networks, of those of the teachers; null takes all of `seeds`"
     )
     training: TrainingParams | None = Field(
@@ -85,6 +86,13 @@ class MissingSection(Params):
             raise ConfigError("a completion is named twice")
         if names and (MAIN not in names or not any(register.load(name).imputes for name in names)):
             raise ConfigError(f"models takes {MAIN} and a completion that imputes, such as zero_imputation")
+        return value
+
+    @field_validator("patterns")
+    @classmethod
+    def _each_once(cls, value: list[Pattern]) -> list[Pattern]:
+        if len(set(value)) < len(value):
+            raise ConfigError("a pattern is named twice")
         return value
 
     @field_validator("rates")
