@@ -73,7 +73,7 @@ def trainings_of(experiment: Experiment) -> dict[str, int]:
         "encoders": folds * modalities,
         "teachers": folds * seeds * (1 + modalities),
         "T-Nets": folds * seeds,
-        "students": folds * seeds * len(experiment.students.methods) * experiment.students.candidates,
+        "students": folds * seeds * len(jobs.contestants(experiment)) * experiment.students.candidates,
     }
 
 

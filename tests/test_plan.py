@@ -6,9 +6,17 @@ from synthetic import arrays_config, make_arrays, write_config
 
 from pkdot.cli import main
 from pkdot.experiment import load
-from pkdot.plan import make_plan
+from pkdot.plan import make_plan, trainings_of
 
 TRAININGS = {"encoders": 4, "teachers": 6, "T-Nets": 2, "students": 8}
+
+
+def test_control_arms_are_counted(tmp_path):
+    values = arrays_config()
+    values["students"] |= {"methods": ["student_only", "pkdot_joint"], "controls": {"pkdot_joint": ["shuffled"]}}
+    described = load(write_config(tmp_path / "config" / "tiny.yaml", values))
+    folds, seeds, candidates = described.splits.fold_count, len(described.seeds), described.students.candidates
+    assert trainings_of(described)["students"] == folds * seeds * candidates * 3
 
 
 def test_a_plan_of_data_that_are_there(tmp_path, monkeypatch, capsys):

@@ -125,7 +125,8 @@ class MissingSection(Params):
     def student_of(self, methods: list[str], prevalent_only: list[str]) -> str:
         """Return the method of the contest that sees what is left without the privileged modalities."""
         distilled = [name for name in methods if name not in prevalent_only]
-        return self.student or ("pkdot" if "pkdot" in distilled else [*methods, *distilled][-1])
+        own = next((name for name in ("pkdot_joint", "pkdot") if name in distilled), None)
+        return self.student or own or [*methods, *distilled][-1]
 
     def contenders(self, regression: bool) -> list[Contender]:
         """Return the lines of the grid; a regression has none of a completion that needs classes."""

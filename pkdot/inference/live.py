@@ -35,7 +35,9 @@ class Live:
         self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
     ) -> None:
         self.student, self.length, self.pixels = student, length, pixels
-        self.windows = Windows(student.features, student.seconds, shortest=student.shortest, partial=student.takes_any)
+        self.windows = Windows(
+            student.features, student.seconds, shortest=student.shortest, tokens=student.tokens_if_any
+        )
         if self.windows.span is not None:
             self.windows.every = every or self.windows.span / 2
         self.wanted = Wanted(student.description.modalities, partial=student.takes_any)

@@ -81,7 +81,7 @@ def predict(
         options.every,
         options.everyone,
         student.shortest,
-        partial=student.takes_any,
+        tokens=student.tokens_if_any,
     )
     drawn = _video_of(found, windows) if film else None
     sketch = Film(answer, options.everyone)

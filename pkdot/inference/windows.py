@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pkdot.errors import ConfigError, DataError
-from pkdot.features.base import Extracted, FaceClip, Feature, TooFewFaces, checked, gaps_of
+from pkdot.features.base import Extracted, FaceClip, Feature, TooFewFaces, checked, gaps_of, present_in
 
 if TYPE_CHECKING:
     from pkdot.features.video import Frames
@@ -78,8 +78,9 @@ class Windows:
         All people of a picture, and not the largest alone.
     shortest : float, optional
         A recording that is shorter than ``seconds`` and not than this is one window, as samples of the training were.
-    partial : bool
-        Whether some of the modalities are enough.
+    tokens : int, optional
+        Tokens of a sample where some of the modalities are enough; a modality without any is absent. None: all
+        modalities are needed.
     """
 
     def __init__(
@@ -89,10 +90,10 @@ class Windows:
         every: float | None = None,
         everyone: bool = False,
         shortest: float | None = None,
-        partial: bool = False,
+        tokens: int | None = None,
     ) -> None:
         self.features, self.seconds, self.everyone = features, seconds, everyone
-        self.shortest, self.partial = shortest, partial
+        self.shortest, self.tokens = shortest, tokens
         spans = [feature.span for feature in features.values()]
         self.span = seconds or max((span for span in spans if span and all(spans)), default=None)
         if every is not None and self.span is None:
@@ -111,7 +112,7 @@ class Windows:
             few, note = self._readable(recording)
             if len(few) < len(self.features):
                 everyone = self.everyone and self.face in few
-                less = Windows(few, self.seconds, self.every, everyone, self.shortest, partial=True)
+                less = Windows(few, self.seconds, self.every, everyone, self.shortest, self.tokens)
                 for window in less.of(recording):
                     yield replace(window, note="; ".join(filter(None, (note, window.note))))
             elif recording.camera is not None:
@@ -124,7 +125,7 @@ class Windows:
 
     def _readable(self, recording: Recording) -> tuple[dict[str, Feature], str]:
         """Return the features of a recording that are there, and why others are not, where some are enough."""
-        if not self.partial:
+        if self.tokens is None:
             return self.features, ""
         if recording.camera is not None:
             return {name: one for name, one in self.features.items() if name == self.face}, ""
@@ -146,7 +147,7 @@ class Windows:
             return [Span(recording.start, recording.stop)], recording.stop  # a whole file, that may have no time
         lengths = [_length(feature, recording, name) for name, feature in self.features.items()]
         begins = [raw.offset for raw in recording.raws.values()]
-        last = max(lengths) if self.partial else min(lengths)  # where some are enough, none ends the others
+        last = max(lengths) if self.tokens else min(lengths)  # where some are enough, none ends the others
         begin, end = max(recording.start or 0.0, *begins), min(recording.stop or np.inf, last)
         whole = [Span(recording.start, recording.stop)]
         if self.span is None or self.every is None:
@@ -224,11 +225,14 @@ class Windows:
             source = window.recording.source(name, span.start, span.stop)
             try:
                 if not isinstance(one, DataError):
-                    arrays[name] = checked(self.features[name], source, one).array
-                    gaps[name] = [] if one.mask is None else gaps_of(one.mask)
+                    array = checked(self.features[name], source, one).array
+                    gap = [] if one.mask is None else gaps_of(one.mask)
+                    if self.tokens and not present_in(gap, self.tokens).any():
+                        raise DataError(f"{name}: more than half of every part of its time was filled in")
+                    arrays[name], gaps[name] = array, gap
             except DataError as problem:
                 notes[name] = str(problem)
-        if len(arrays) < len(got) and not self.partial:
+        if len(arrays) < len(got) and self.tokens is None:
             arrays = {}
         note = "; ".join(dict.fromkeys(note for note in notes.values() if note))
         return replace(window, track=track, arrays=arrays, gaps=gaps, note=note)

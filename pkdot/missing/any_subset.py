@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from pkdot.distillation.kd import kd_loss
-from pkdot.missing.base import Completion, Options, register
+from pkdot.missing.base import AttentionOptions, Completion, register
 from pkdot.networks import Outputs
 
 
-class AnySubsetOptions(Options):
+class AnySubsetOptions(AttentionOptions):
     """Options of ``any_subset``."""
 
     weight: float = Field(1.0, ge=0, description="weight of the imitation of the teacher that sees everything")

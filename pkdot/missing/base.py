@@ -60,6 +60,11 @@ class Options(Params):
     """Options that every completion has."""
 
     dropout: float = Field(0.2, ge=0, lt=1, description="dropout in the blocks and before the head")
+
+
+class AttentionOptions(Options):
+    """Options of completions whose network is the shared one."""
+
     layers: int = Field(1, ge=1, description="blocks of attention")
 
 
@@ -79,7 +84,7 @@ class Completion(nn.Module):
         ``classes`` where it serves no regression.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[Options]] = AttentionOptions
     name: ClassVar[str]
     masked: ClassVar[bool] = True
     imputes: ClassVar[bool] = False

@@ -12,13 +12,13 @@ from pydantic import Field
 from torch import Tensor
 
 from pkdot.distillation.mmanet import mad_loss
-from pkdot.missing.base import Beginning, Options, register
+from pkdot.missing.base import AttentionOptions, Beginning, register
 from pkdot.missing.zero_imputation import ZeroImputation
 from pkdot.networks import Outputs
 from pkdot.tasks import UNLABELLED
 
 
-class MmanetOptions(Options):
+class MmanetOptions(AttentionOptions):
     """Options of ``mmanet``."""
 
     weight: float = Field(10.0, ge=0, description="weight of the margin-aware distillation")

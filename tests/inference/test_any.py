@@ -108,6 +108,22 @@ def test_tokens_that_were_filled_in_are_absent(folder):
     assert not np.array_equal(found, student.predict_each([sample]))
 
 
+def test_a_modality_of_which_most_was_filled_in_is_absent(recordings, tmp_path, capsys):
+    """Both tokens of the pulse are 60 % missing, which the feature allows here."""
+    said = whatever()
+    for modality in said.modalities.values():
+        modality.feature.options["max_missing"] = 0.7
+    write_bundle(tmp_path / "loose", said, drawn(said))
+    values = np.load(recordings["pulse"])
+    values[np.arange(len(values)) % 5 < 3] = np.nan
+    np.save(tmp_path / "pulse.npy", values)
+    with pytest.raises(SystemExit):
+        main(["predict", str(tmp_path / "loose"), "--pulse", str(tmp_path / "pulse.npy")])
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {(row["present"], row["prediction"]) for row in rows} == {("", "")}
+    assert all("more than half of every part of its time was filled in" in row["note"] for row in rows)
+
+
 def test_a_sample_that_is_named_by_its_times_has_the_same_gaps(folder, recordings, tmp_path):
     said = whatever()
     for modality in said.modalities.values():

@@ -240,6 +240,7 @@ def test_a_grid_needs_its_teachers_and_its_student():
     with pytest.raises(ConfigError, match="no method of the contest"):
         MissingSection(student="crd").check(["kd"], [0, 1])
     assert MissingSection().student_of(["student_only", "pkdot", "kd"], ["student_only"]) == "pkdot"
+    assert MissingSection().student_of(["student_only", "pkdot", "pkdot_joint"], ["student_only"]) == "pkdot_joint"
     assert MissingSection().student_of(["student_only", "kd"], ["student_only"]) == "kd"
     assert MissingSection(student="student_only").student_of(["student_only", "kd"], []) == "student_only"
     with pytest.raises(ConfigError, match="no section missing"):
