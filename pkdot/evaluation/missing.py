@@ -69,9 +69,10 @@ class MissingSection(Params):
         None, description="how completions are trained; null takes the training of the teachers"
     )
     student: str | None = Field(
-        None, description="the method of the contest that sees what is left without the privileged; null takes pkdot_joint, "
-        "pkdot, else the last distilled one"
-    )  # fmt: skip
+        None,
+        description="the method of the contest that sees what is left without the privileged; null takes pkdot_joint, "
+        "pkdot, else the last distilled one",
+    )
 
     @field_validator("models", mode="before")
     @classmethod
