@@ -12,7 +12,7 @@ install() {
 configure() {
     local host cpus memory
     host=$(hostname -s)
-    cpus=$(nproc)
+    cpus=$(nproc --all)
     memory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo)
     cat <<CONF
 ClusterName=test
