@@ -62,8 +62,8 @@ def test_a_choice_survives_json(options):
 
 
 def test_wrong_options_are_told_in_a_sentence():
-    with pytest.raises(ConfigError, match=r"options of encoder 'cnn1d': width: .*greater than or equal to 4.*it is 1"):
-        EncoderChoice(name="cnn1d", options={"width": 1}).load()
+    with pytest.raises(ConfigError, match=r"options of encoder 'cnn1d': width: .*greater than or equal to 0.*it is -1"):
+        EncoderChoice(name="cnn1d", options={"width": -1}).load()
     with pytest.raises(ConfigError, match=r"there is no option 'kernels'. Did you mean 'kernel'"):
         EncoderChoice(name="cnn1d", options={"kernels": 3}).load()
 

@@ -86,7 +86,7 @@ def test_frames_that_no_later_span_needs_are_let_go(tmp_path, step):
     most = 0
     for frames in passed:
         assert frames[0] is not None
-        held = [one for one in gc.get_objects() if isinstance(one, Decoding)]
+        held = [one for one in gc.get_objects() if type(one) is Decoding]
         most = max(most, sum(len(one._images) for one in held))
     gc.enable()
     assert 5 <= most <= 10
