@@ -198,9 +198,15 @@ def _claim_of_privilege(summary: dict, method: str) -> str:
         return ""
     if any(verdict(each) != "better" for each in over):
         return "None of the gain is shown to come from privileged information."
+    interval = f"95 % interval {between(over[0]['diff_ci_low'], over[0]['diff_ci_high'], signed)}"
+    if abs(over[0]["diff"]) >= abs(baseline["diff"]):
+        return (
+            f"All of the gain of {signed(baseline['diff'])} comes from privileged information: it is "
+            f"{signed(over[0]['diff'])} ({interval}) over a control without."
+        )
     return (
-        f"Of the gain of {signed(baseline['diff'])}, {signed(over[0]['diff'])} (95 % interval "
-        f"{between(over[0]['diff_ci_low'], over[0]['diff_ci_high'], signed)}) come from privileged information."
+        f"Of the gain of {signed(baseline['diff'])}, {signed(over[0]['diff'])} ({interval}) come from privileged "
+        "information."
     )
 
 

@@ -123,7 +123,10 @@ def claim(numbers: dict[str, Any]) -> str:
     if not cell["controls"]:
         return f"{gained}; how much of it is privilege is not known, as there is no control arm."
     if all(control["verdict"] == "better" for control in cell["controls"]):
-        return f"{gained}, of which {_size(cell['controls'][0])} come from privileged information."
+        beyond = cell["controls"][0]
+        if abs(beyond["diff"]) >= abs(gain["diff"]):
+            return f"{gained}, all of it from privileged information."
+        return f"{gained}, of which {_size(beyond)} come from privileged information."
     return f"{gained}, but it is not shown that privileged information has a part in it."
 
 

@@ -176,6 +176,11 @@ def test_what_counts_as_privilege_is_what_exceeds_the_strictest_control():
     assert any("+0.200" in each and "there is something to distil" in each for each in made.sentences)
 
 
+def test_a_gain_that_no_control_has_is_all_privilege():
+    made = controlled(0.10, {"prevalent_teacher": (0.12, 0.01), "shuffled": (0.11, 0.02)})
+    assert "All of the gain of +0.100 comes from privileged information: it is +0.110 (95 % interval " in made.claim
+
+
 def test_a_gain_that_a_control_has_too_is_not_called_privilege():
     made = controlled(0.10, {"prevalent_teacher": (0.09, 0.01), "shuffled": (0.01, 0.6)})
     assert "None of the gain is shown to come from privileged information." in made.claim
