@@ -357,15 +357,13 @@ class Experiment(Params):
     @property
     def matched(self) -> dict[str, str]:
         """Variant with a trained T-Net -> the one that is the same, but spends as many parameters otherwise."""
-        found = {}
-        controls = {name: variant for name, variant in self.ablation.items() if variant.tnet == "matched"}
-        for name, variant in self.ablation.items():
-            rest = variant.model_copy(update={"tnet": None, "tnet_kind": None})
-            for label, control in controls.items() if (variant.tnet or self.tnet.state) == "trained" else ():
-                same = control.model_copy(update={"tnet": None, "tnet_kind": None}) == rest
-                if same and self._size(control) == self._size(variant):
-                    found[name] = label
-        return found
+        plain = {"tnet": None, "tnet_kind": None}
+        rest = {
+            name: (variant.model_copy(update=plain), self._size(variant)) for name, variant in self.ablation.items()
+        }
+        trained = [name for name, one in self.ablation.items() if (one.tnet or self.tnet.state) == "trained"]
+        controls = [name for name, one in self.ablation.items() if one.tnet == "matched"]
+        return {name: label for name in trained for label in controls if rest[name] == rest[label]}
 
     def _size(self, variant: Variant) -> int:
         """Return the number of parameters of the T-Net of a variant."""

@@ -49,7 +49,7 @@ def code_hash(module: str, params: Params) -> str:
     for name, path in sorted(modules.items()):
         digest.update(f"{name} {_source_hash(path)}\n".encode())
     for folder in sorted({path.parent for path in modules.values()}):
-        for path in sorted(path for kind in LOOKS for path in folder.glob(kind)):
+        for path in _looks(folder):
             digest.update(f"{path.name} {_source_hash(path)}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -76,6 +76,12 @@ def _source(name: str) -> Path | None:
         if path.is_file():
             return path
     return None
+
+
+@cache
+def _looks(folder: Path) -> tuple[Path, ...]:
+    """Return the templates and styles of a folder."""
+    return tuple(sorted(path for kind in LOOKS for path in folder.glob(kind)))
 
 
 @cache

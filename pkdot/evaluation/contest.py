@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pkdot.evaluation.metrics import lower_is_better
 from pkdot.evaluation.statistics import bootstrap_weights, finite, interval, smallest_difference, swap_test
 
 if TYPE_CHECKING:
@@ -106,6 +107,18 @@ class Contest:
             "smallest_difference": finite(smallest_difference(gain)),
             "deviation": finite(spread),
         }
+
+    def shown(self, method: str, reference: str, metric: str) -> dict[str, Any]:
+        """Return the difference of two methods, and ``verdict``: better or worse where its interval is apart from zero.
+
+        Everywhere else it is open.
+        """
+        found = self.difference(method, reference, metric)
+        low, high = found["diff_ci_low"], found["diff_ci_high"]
+        better, worse = low is not None and low > 0, high is not None and high < 0
+        if lower_is_better(metric):
+            better, worse = worse, better
+        return {**found, "verdict": "better" if better else "worse" if worse else "open"}
 
     def share(self, method: str, control: str, baseline: str, metric: str) -> dict[str, float | None]:
         """Return which share of a method's gain over the baseline exceeds that of its control, with its interval.

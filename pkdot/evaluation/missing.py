@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from pkdot.data import Samples
 from pkdot.errors import ConfigError, DataError
 from pkdot.evaluation.completion import Contender, Trained
-from pkdot.evaluation.metrics import lower_is_better, metric_names, metrics_of
+from pkdot.evaluation.metrics import metric_names, metrics_of
 from pkdot.evaluation.summary import ResamplingParams
 from pkdot.files import read_json
 from pkdot.layout import PREDICTIONS, SUMS, UPPER_BOUND, fold_name
@@ -235,7 +235,7 @@ def _left(label: str, kind: str) -> str:
 
 
 def _places(params: GridParams) -> list[tuple[str, tuple[str, float]]]:
-    """Return the three cases that have a name -> the condition and the rate at which the grid has them."""
+    """Return the cases that have a name -> the condition and the rate at which the grid has them."""
     privileged = PRIVILEGED if len(params.privileged) > 1 else params.privileged[0]
     prevalent = PREVALENT if len(params.prevalent) > 1 else params.prevalent[0]
     return [
@@ -372,16 +372,22 @@ def _named(row: dict, label: str) -> dict:
 
 
 def _condition(
-    contest: Contest, sums: _Sums, condition: tuple[str, str], rivals: tuple[str, str], metric: str, params: GridParams
+    contest: Contest,
+    sums: _Sums,
+    condition: tuple[Pattern, str],
+    rivals: tuple[str, str],
+    metric: str,
+    params: GridParams,
 ) -> dict:
     """Return the curves of a condition, the area under each, and how the main one differs from its rivals."""
     pattern, target = condition
     main = _key(MAIN, pattern, target)
-    areas = [{**_named(contest.row(_key(label, pattern, target), metric, main), label)} for label in params.contenders]
+    name = Condition(*condition).name
+    areas = [_named(contest.row(_key(label, pattern, target), metric, main), label) for label in params.contenders]
     return {
         "pattern": pattern,
         "target": target,
-        "curves": {label: sums.curve(label, f"{pattern}.{target}") for label in params.contenders},
+        "curves": {label: sums.curve(label, name) for label in params.contenders},
         "areas": areas,
         "against_imputation": compared(contest, main, _key(rivals[0], pattern, target), metric),
         "against_rival": compared(contest, main, _key(rivals[1], pattern, target), metric),
@@ -390,14 +396,6 @@ def _condition(
 
 def compared(contest: Contest, method: str, reference: str, metric: str) -> dict:
     """Return the difference of two lines with its interval, its standard error, and whether it is shown."""
-    found = contest.difference(method, reference, metric)
-    low, high = found["diff_ci_low"], found["diff_ci_high"]
-    better, worse = low is not None and low > 0, high is not None and high < 0
-    if lower_is_better(metric):
-        better, worse = worse, better
+    found = contest.shown(method, reference, metric)
     spread = found["deviation"]
-    return {
-        **found,
-        "se": None if spread is None else spread / float(np.sqrt(contest.subjects)),
-        "verdict": "better" if better else "worse" if worse else "open",
-    }
+    return {**found, "se": None if spread is None else spread / float(np.sqrt(contest.subjects))}

@@ -121,17 +121,10 @@ def _privilege(contest: Contest, baseline: str, metric: str, question: Question,
 
 def _compared(contest: Contest, method: str, reference: str, metric: str) -> dict:
     """Return the difference of two methods, whether it is shown, and how many subjects would show others."""
-    from pkdot.evaluation.metrics import lower_is_better
-
-    found = contest.difference(method, reference, metric)
-    low, high = found["diff_ci_low"], found["diff_ci_high"]
-    better, worse = low is not None and low > 0, high is not None and high < 0
-    if lower_is_better(metric):
-        better, worse = worse, better
+    found = contest.shown(method, reference, metric)
     return {
         "method": method,
         "reference": reference,
         **found,
-        "verdict": "better" if better else "worse" if worse else "open",
         "subjects": {str(effect): subjects_needed(found["deviation"], effect) for effect in EFFECTS},
     }

@@ -11,7 +11,7 @@ import numpy as np
 
 from pkdot.errors import DataError
 from pkdot.inference.sources import Wanted
-from pkdot.inference.windows import Window, Windows
+from pkdot.inference.windows import Window
 
 if TYPE_CHECKING:
     from pkdot.inference.student import Student
@@ -35,9 +35,7 @@ class Live:
         self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
     ) -> None:
         self.student, self.length, self.pixels = student, length, pixels
-        self.windows = Windows(
-            student.features, student.seconds, shortest=student.shortest, tokens=student.tokens_if_any
-        )
+        self.windows = student.windows()
         if self.windows.span is not None:
             self.windows.every = every or self.windows.span / 2
         self.wanted = Wanted(student.description.modalities, partial=student.takes_any)

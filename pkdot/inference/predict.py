@@ -75,14 +75,7 @@ def predict(
         found.append(wanted.of_files(given))
     if not found:
         raise ConfigError("no source was named" + (" on standard input" if names else ""))
-    windows = Windows(
-        student.features,
-        student.seconds,
-        options.every,
-        options.everyone,
-        student.shortest,
-        tokens=student.tokens_if_any,
-    )
+    windows = student.windows(options.every, options.everyone)
     drawn = _video_of(found, windows) if film else None
     sketch = Film(answer, options.everyone)
     failed = set(range(len(found)))

@@ -132,23 +132,47 @@ def assemble(
     made = read_json(students / choice_name(student.label))
     folders = [trained(students, seed, student.label) for seed in student.seeds]
     network = ensemble_of(encoders, folders, task.answer, temperature)
-    shared, whole = network.describe()
-    shapes = {name: description.shape for name, description in {**shared, **whole.encoders}.items()}
-    subjects = samples.table["subject_id"]
-    described = BundleDescription(
-        schema_version=SCHEMA,
+    described = describe(
+        samples,
+        parts,
+        task,
+        network,
+        params.modalities,
         experiment=params.experiment,
-        title=samples.about["title"],
-        simulated=samples.about["simulated"],
         method=student.method.name,
         options=made["chosen"],
         seeds=student.seeds[: len(network.students)],
+        unlabelled=made["samples"]["unlabelled"],
+    )
+    return described, network
+
+
+def describe(
+    samples: Samples, parts: Parts, task: Task, network: Ensemble, streams: dict[str, Stream], **own: Any
+) -> BundleDescription:
+    """Return the description of a network as a bundle; the hash of its weights comes when it is written.
+
+    Parameters
+    ----------
+    samples, parts, task
+        What it was trained on: the manifest, its fold, and what is predicted.
+    network : Ensemble
+    streams : dict of str to Stream
+        Modality -> where its arrays come from.
+    **own
+        What else the bundle says of itself: experiment, method, options, seeds, unlabelled.
+    """
+    shared, whole = network.describe()
+    shapes = {name: description.shape for name, description in {**shared, **whole.encoders}.items()}
+    subjects = samples.table["subject_id"]
+    return BundleDescription(
+        schema_version=SCHEMA,
+        title=samples.about["title"],
+        simulated=samples.about["simulated"],
         answer=task.answer,
         units=samples.about.get("units", {}),
-        ranges=ranges_of(task, parts.train) if task.regression else {},
-        modalities={
-            name: stream_of(name, params.modalities[name], samples.table, shapes[name]) for name in whole.modalities
-        },
+        ranges=_ranges(task, parts.train) if task.regression else {},
+        modalities={name: stream_of(name, streams[name], samples.table, shapes[name]) for name in whole.modalities},
         encoders=shared,
         network=whole,
         temperature=network.temperature,
@@ -156,12 +180,11 @@ def assemble(
             "train": int(subjects.iloc[np.union1d(parts.train, parts.unlabelled)].nunique()),
             "validation": int(subjects.iloc[parts.validation].nunique()),
         },
-        unlabelled=made["samples"]["unlabelled"],
         weights_sha256="",
         code=code_of(),
         versions=versions(),
+        **own,
     )
-    return described, network
 
 
 def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str, Any]]:
@@ -181,7 +204,7 @@ def best_method(choices: list[Path], methods: list[str]) -> tuple[str, dict[str,
     return method, next(choice["chosen"] for choice in found if canonical(choice["chosen"]) == best)
 
 
-def ranges_of(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
+def _ranges(task: Task, rows: np.ndarray) -> dict[str, tuple[float, float]]:
     """Return the smallest and the largest value of each target among rows."""
     values = task.values[rows].reshape(-1, len(task.names))
     low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)

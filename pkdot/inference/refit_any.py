@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field
 
 from pkdot.answer import Answer
@@ -13,13 +12,13 @@ from pkdot.data import Samples
 from pkdot.evaluation.metrics import label_of
 from pkdot.evaluation.missing import MAIN
 from pkdot.files import read_json, write_text
-from pkdot.inference.bundle import SCHEMA, BundleDescription, code_of, write_bundle
+from pkdot.inference.bundle import write_bundle
 from pkdot.inference.card import card_of
 from pkdot.inference.gather import ensemble_of
-from pkdot.inference.refit import Stream, ranges_of, stream_of
+from pkdot.inference.refit import Stream, describe
 from pkdot.layout import ALL, CARD, NETWORK, WEIGHTS, trained
 from pkdot.params import Params
-from pkdot.provenance import job, versions
+from pkdot.provenance import job
 from pkdot.splits import Parts
 from pkdot.tasks import Task, TaskParams
 
@@ -75,36 +74,20 @@ def refit_any(
         samples, made = Samples.load(manifest), read_json(networks)
         temperature = made["temperatures"][MAIN] or 1.0
         network = ensemble_of(encoders, folders, Answer(**made["answer"]), temperature)
-        shared, whole = network.describe()
         parts = Parts.read(splits, ALL, samples)
         task = Task(params.task, samples)
         task.use_labels_of(parts)
-        subjects, table = samples.table["subject_id"], samples.table
-        described = BundleDescription(
-            schema_version=SCHEMA,
+        described = describe(
+            samples,
+            parts,
+            task,
+            network,
+            params.modalities,
             experiment=params.experiment,
-            title=samples.about["title"],
-            simulated=samples.about["simulated"],
             method=MAIN,
             options=params.options,
             seeds=params.seeds[: len(network.students)],
-            answer=task.answer,
-            units=samples.about.get("units", {}),
-            ranges=ranges_of(task, parts.train) if task.regression else {},
-            modalities={
-                name: stream_of(name, params.modalities[name], table, shared[name].shape) for name in whole.modalities
-            },
-            encoders=shared,
-            network=whole,
-            temperature=temperature,
-            subjects={
-                "train": int(subjects.iloc[np.union1d(parts.train, parts.unlabelled)].nunique()),
-                "validation": int(subjects.iloc[parts.validation].nunique()),
-            },
             unlabelled=len(parts.unlabelled),
-            weights_sha256="",
-            code=code_of(),
-            versions=versions(),
         )
         write_bundle(scratch, described, network)
         write_text(scratch / CARD, card_of(described, samples.about, {"How good it is": _figures(read_json(missing))}))

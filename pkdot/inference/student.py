@@ -195,10 +195,10 @@ class Student:
         encoders = {**self.description.encoders, **self.description.network.encoders}
         return next(iter(encoders.values())).tokens
 
-    @property
-    def tokens_if_any(self) -> int | None:
-        """Tokens in time of a sample, if some of the modalities are enough; None: all of them are needed."""
-        return self.tokens if self.takes_any else None
+    def windows(self, every: float | None = None, everyone: bool = False) -> Windows:
+        """Return what cuts recordings into its samples; see `Windows`."""
+        tokens = self.tokens if self.takes_any else None
+        return Windows(self.features, self.seconds, every, everyone, self.shortest, tokens)
 
     def predict_arrays(self, arrays: Mapping[str, np.ndarray], present: np.ndarray | None = None) -> np.ndarray:
         """Predict from batches of arrays as ``extract`` returns them.
@@ -323,8 +323,7 @@ class Student:
             gaps = {name: gaps_of(got.mask) for name, got in found.items() if got.mask is not None}
             yield Window(recording, first.start, first.stop, arrays=arrays, gaps=gaps)
             return
-        windows = Windows(self.features, self.seconds, every, shortest=self.shortest, tokens=self.tokens_if_any)
-        for window in windows.of(recording):
+        for window in self.windows(every).of(recording):
             if not window.arrays:
                 raise DataError(window.note)
             yield window

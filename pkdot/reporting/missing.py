@@ -22,12 +22,7 @@ PATTERN = {
     "whole": "whole modalities",
     "mostly": "one modality mostly",
 }
-CASES = {
-    "everything": "everything",
-    "no privileged": "no privileged",
-    "no prevalent": "no prevalent",
-    "nothing": "nothing",
-}
+CASES = ("everything", "no privileged", "no prevalent", "nothing")
 COLUMNS = 2  # panels of a figure beside one another
 
 
