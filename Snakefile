@@ -14,7 +14,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, workflow.basedir)
 
-from pkdot import jobs
+from pkdot import jobs, warm
 from pkdot.config_files import mentions
 from pkdot.datasets import changes
 from pkdot.datasets.base import register as datasets
@@ -38,7 +38,7 @@ from pkdot.stages import STAGES
 # Jobs call this checkout and this interpreter, whatever else is installed.
 shell.prefix(
     f"set -euo pipefail; export PYTHONPATH={quote(workflow.basedir)} PKDOT_LOCK=.snakemake/pkdot.lock; "
-    f'pkdot() (exec {quote(sys.executable)} -m pkdot "$@"); '
+    f'pkdot() (exec {quote(sys.executable)} -IS {quote(warm.__file__)} "$@"); '
 )
 
 FILES = Layout.of("{experiment}")  # patterns of all that an experiment writes

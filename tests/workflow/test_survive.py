@@ -70,10 +70,11 @@ class Run:
 
 
 def jobs_at_work(run: Run) -> list[psutil.Process]:
-    """The processes of a run that do the work of a job."""
+    """The processes of a run that do the work of a job: forks of the warm one, and those who started by themselves."""
     try:
         below = psutil.Process(run.process.pid).children(recursive=True)
-        return [process for process in below if "--params" in process.cmdline() and "pkdot" in process.cmdline()]
+        forks = [one for one in below if {"pkdot.warm"} <= {*one.cmdline()} & {*one.parent().cmdline()}]
+        return forks + [one for one in below if {"pkdot", "--params"} <= {*one.cmdline()}]
     except psutil.NoSuchProcess:
         return []
 

@@ -11,6 +11,7 @@ from pkdot import lock, messages, restore
 LOCK = Path(".snakemake/pkdot.lock")
 LEDGER = Path(".snakemake/pkdot.json")
 BEGUN = time.time()
+WARM = []  # keeps the process that jobs are forked from for as long as the run lasts
 
 if workflow.is_main_process:
     logger.addFilter(messages.ShortCommands())
@@ -33,6 +34,8 @@ onstart:
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
     lock.sweep(*ROOTS)
+    if workflow.local_exec:
+        WARM.append(warm.start())
 
 
 onsuccess:

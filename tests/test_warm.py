@@ -1,0 +1,111 @@
+"""Jobs that are forks of a process with the libraries: they do, say and return what a process of their own would."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pkdot import warm
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux watches processes by handles")
+
+
+def wait_until(true) -> None:
+    """Wait for what comes soon."""
+    end = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The process, ready, in the folder of a run."""
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    Path(warm.SOCKET).touch()  # what a run that was killed may leave
+    process = warm.start()
+    wait_until(lambda: Path(warm.SOCKET).is_socket())
+    yield process
+    process.stdin.close()
+    assert process.wait(60) == 0
+    assert not Path(warm.SOCKET).exists()
+
+
+def begin(*arguments: str, **environment: str) -> subprocess.Popen:
+    """A job, started as the workflow does."""
+    return subprocess.Popen(
+        [sys.executable, "-IS", warm.__file__, *arguments],
+        env={**os.environ, **warm.THREADS, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def blocked_at(path: Path, server: subprocess.Popen) -> tuple[subprocess.Popen, psutil.Process]:
+    """A job that waits for somebody to write to this path, and its fork."""
+    os.mkfifo(path)
+    caller = begin("check", str(path))
+    wait_until(lambda: psutil.Process(server.pid).children())
+    return caller, psutil.Process(server.pid).children()[0]
+
+
+def test_a_job_says_and_returns_what_its_own_process_would(server):
+    for words in (["--version"], ["check", "gone.yaml"], ["nonsense"]):
+        job = begin(*words)
+        said = job.communicate()
+        own = subprocess.run([sys.executable, "-m", "pkdot", *words], capture_output=True, text=True)
+        assert (*said, job.returncode) == (own.stdout, own.stderr, own.returncode)
+
+
+def test_a_job_without_the_process_starts_by_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    job = begin("--version")
+    assert job.communicate()[0].startswith("pkdot ")
+
+
+def test_only_jobs_of_one_thread_are_forks(server, tmp_path):
+    profile = {"PYTHONPROFILEIMPORTTIME": "1"}  # looked at when an interpreter starts, so a fork says nothing
+    assert "pkdot.cli" not in begin("--version", **profile).communicate()[1]
+    assert "pkdot.cli" in begin("--version", **profile, OMP_NUM_THREADS="2").communicate()[1]
+
+
+def test_a_job_ends_with_its_caller(server, tmp_path):
+    caller, fork = blocked_at(tmp_path / "pipe", server)
+    caller.kill()
+    wait_until(lambda: not fork.is_running())
+
+
+def test_a_fork_that_the_system_kills_is_told_as_shells_do(server, tmp_path):
+    caller, fork = blocked_at(tmp_path / "pipe", server)
+    fork.kill()
+    assert caller.wait(60) == 128 + signal.SIGKILL
+
+
+def test_an_interrupt_reaches_the_job_and_not_the_process(server, tmp_path):
+    caller, fork = blocked_at(tmp_path / "pipe", server)
+    for process in (server, caller, fork):
+        process.send_signal(signal.SIGINT)
+    assert caller.wait(60) == 130
+    assert begin("--version").wait(60) == 0
+
+
+def test_a_job_outlives_the_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    server = warm.start()
+    wait_until(lambda: Path(warm.SOCKET).exists())
+    caller, _ = blocked_at(tmp_path / "pipe", server)
+    server.stdin.close()
+    wait_until(lambda: not Path(warm.SOCKET).exists())
+    (tmp_path / "pipe").write_text("dataset: [")
+    assert caller.wait(60) == 1
+    assert server.wait(60) == 0
