@@ -39,10 +39,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         bundle, path = face_bundle(Path(scratch, "student")), write_clip(Path(scratch, "clip.mp4"), seconds=2.0)
         clip, alone = path.read_bytes(), live_student(bundle, threads=psutil.cpu_count())
-        wanted = [{key: one[key] for key in one if key != "event"} for one in alone.predict(path)]
+        wanted = [{key: one[key] for key in one if key != "event"} for one in alone.predict({"file": path})]
         begin = time.perf_counter()
         for _ in range(20):
-            list(alone.predict(path))
+            list(alone.predict({"file": path}))
         peer = 20 / (time.perf_counter() - begin)
         with serving(bundle) as (url, process), httpx.Client(base_url=url, timeout=600) as client:
             lost, seconds = 0, 0.0

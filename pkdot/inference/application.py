@@ -25,9 +25,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 
-from pkdot.inference.bundle import BundleDescription, ModalityDescription
+from pkdot.inference.bundle import BundleDescription, ModalityDescription, takes_any
 from pkdot.inference.limits import Limits
-from pkdot.inference.workers import ERROR, Event, Pool
+from pkdot.inference.sources import WHOLE
+from pkdot.inference.workers import ERROR, Event, File, Pool
 from pkdot.layout import CARD
 
 PAGE = Path(__file__).with_name("page")
@@ -95,7 +96,7 @@ def make_app(bundle: Path, described: BundleDescription, pool: Pool, limits: Lim
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     app.middleware("http")(_guarded)
     _add_pages(app, bundle, described)
-    _add_predict(app, pool, limits, Counts())
+    _add_predict(app, pool, limits, list(described.modalities))
     return app
 
 
@@ -144,6 +145,7 @@ def _add_pages(app: FastAPI, bundle: Path, described: BundleDescription) -> None
             "units": described.units,
             "ranges": described.ranges,
             "takes": {name: one.feature.name for name, one in described.modalities.items()},
+            "any": takes_any(described),
             "seconds": max(map(_seconds, described.modalities.values())),
         }
 
@@ -178,22 +180,25 @@ def _reference(schema: dict[str, Any]) -> str:
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    400: {"description": "no file came"},
+    400: {"description": "no file came, or under a name that is none of a modality"},
     403: {"description": "a page of another site asks"},
     408: {"description": "the file did not arrive in time"},
     413: {"description": "the file is too large"},
     422: {"description": "the file cannot be predicted; the reason says why"},
-    503: {"description": "too many files at once; try again"},
-    504: {"description": "the file took too long to predict"},
+    503: {"description": "too many recordings at once; try again"},
+    504: {"description": "the recording took too long to predict"},
 }
 
 
-def _add_predict(app: FastAPI, pool: Pool, limits: Limits, counts: Counts) -> None:
+def _add_predict(app: FastAPI, pool: Pool, limits: Limits, modalities: list[str]) -> None:
     """Add what predicts, and what says how the server is."""
-    body = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    counts = Counts()
+    file = {"type": "string", "format": "binary"}
+    form = {"type": "object", "properties": dict.fromkeys([WHOLE, *modalities], file)}
+    body = {"content": {"application/octet-stream": {"schema": file}, "multipart/form-data": {"schema": form}}}
 
     async def predict(request: Request) -> Response:
-        """Send the file as the body, or as a form with one file.
+        """Send the file as the body, or a form: with one file, or with the file of each modality under its name.
 
         The answer is JSON with all windows; where the request accepts application/x-ndjson, it is a line of JSON an
         event, as soon as it is known.
@@ -201,8 +206,8 @@ def _add_predict(app: FastAPI, pool: Pool, limits: Limits, counts: Counts) -> No
         stack = contextlib.AsyncExitStack()
         try:
             await stack.enter_async_context(_admitted(counts, limits))
-            file, suffix = await _received(request, limits, stack)
-            events = pool.run(file, suffix)
+            files = await _received(request, limits, modalities, stack)
+            events = pool.run(files)
             stack.push_async_callback(events.aclose)
             first = await anext(events)
             if first["event"] == ERROR:
@@ -230,7 +235,7 @@ def _add_predict(app: FastAPI, pool: Pool, limits: Limits, counts: Counts) -> No
 async def _admitted(counts: Counts, limits: Limits) -> AsyncIterator[None]:
     """Count a request in, or refuse it where there are too many."""
     if counts.now >= limits.parallel + limits.waiting:
-        raise Refusal(503, f"{counts.now} files are being worked on; try again in a few seconds")
+        raise Refusal(503, f"{counts.now} recordings are being worked on; try again in a few seconds")
     counts.now += 1
     try:
         yield
@@ -238,62 +243,99 @@ async def _admitted(counts: Counts, limits: Limits) -> AsyncIterator[None]:
         counts.now -= 1
 
 
-async def _received(request: Request, limits: Limits, stack: contextlib.AsyncExitStack) -> tuple[int, str]:
-    """Return the open descriptor of what was sent, and the ending of its name."""
-    most = int(limits.megabytes * 1e6)
+async def _received(
+    request: Request, limits: Limits, modalities: list[str], stack: contextlib.AsyncExitStack
+) -> dict[str, File]:
+    """Return the files that were sent, by the names of their modalities, or the one that stands for all of them."""
+    form = request.headers.get("content-type", "").startswith("multipart/form-data")
+    count = len(modalities) if form else 1
+    most = int(limits.megabytes * 1e6) * count
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > most:
-        await _discard(request, most)
-        raise Refusal(413, f"the file has {int(declared) / 1e6:,.1f} MB, and {limits.megabytes:.4g} MB are allowed")
-    limited = Request(request.scope, _limited(request, most, limits))
+        await _discard(request)
+        raise Refusal(413, _too_large(WHOLE if count == 1 else "form", int(declared), limits, count))
+    limited = Request(request.scope, _limited(request, limits, count))
     try:
-        if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            form = await stack.enter_async_context(limited.form(max_files=1, max_fields=4))
-            sent = next((one for one in form.values() if isinstance(one, UploadFile)), None)
-            if sent is None or not sent.size:
-                raise Refusal(400, "the form has no file")
-            return sent.file.fileno(), Path(sent.filename or "").suffix
-        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-        size = 0
-        async for part in limited.stream():
-            file.write(part)
-            size += len(part)
-        if not size:
-            raise Refusal(400, "no file came")
-        file.flush()
-        return file.fileno(), Path(request.headers.get("x-file-name", "")).suffix
+        return await (_of_form(limited, limits, modalities, stack) if form else _of_body(limited, stack))
     except HTTPException as error:
         raise Refusal(400, f"the form cannot be read: {error.detail}") from error
     except ClientDisconnect as error:
         raise Refusal(400, "the connection ended before the file had come") from error
 
 
-async def _discard(request: Request, most: int) -> None:
-    """Read on for a second at the most: a client that is still sending would otherwise lose the answer."""
+async def _of_body(request: Request, stack: contextlib.AsyncExitStack) -> dict[str, File]:
+    """Return the file that a body is."""
+    file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
     size = 0
+    async for part in request.stream():
+        file.write(part)
+        size += len(part)
+    if not size:
+        raise Refusal(400, "no file came")
+    file.flush()
+    return {WHOLE: (file.fileno(), Path(request.headers.get("x-file-name", "")).suffix)}
+
+
+async def _of_form(
+    request: Request, limits: Limits, modalities: list[str], stack: contextlib.AsyncExitStack
+) -> dict[str, File]:
+    """Return the files of a form; a field in which nothing was chosen counts for nothing."""
+    form = await stack.enter_async_context(request.form(max_files=len(modalities), max_fields=len(modalities) + 4))
+    sent: dict[str, UploadFile] = {}
+    for name, one in form.multi_items():
+        if not (one.filename or one.size if isinstance(one, UploadFile) else one):
+            continue
+        if name not in (WHOLE, *modalities):
+            raise Refusal(400, f"the form has a field '{name[:80]}', and this student takes {_fields(modalities)}")
+        if not isinstance(one, UploadFile):
+            raise Refusal(400, f"{name}: the form has text there and no file; with curl: -F {name}=@FILE")
+        if name in sent:
+            raise Refusal(400, f"{name} is given twice; a recording has one file of each modality")
+        if (one.size or 0) > limits.megabytes * 1e6:
+            raise Refusal(413, _too_large(WHOLE if name == WHOLE else f"{name} file", one.size or 0, limits))
+        sent[name] = one
+    if not any(one.size for one in sent.values()):
+        raise Refusal(400, f"the form has no file; this student takes {_fields(modalities)}")
+    if len(sent) > 1 and WHOLE in sent and WHOLE not in modalities:
+        raise Refusal(400, f"the form has {' and '.join(sent)}; send {_fields(modalities)}")
+    return {name: (one.file.fileno(), Path(one.filename or "").suffix) for name, one in sent.items()}
+
+
+def _fields(modalities: list[str]) -> str:
+    """Say what a form may have."""
+    return f"one file as '{WHOLE}', or the file of a modality by its name ({', '.join(modalities)})"
+
+
+def _too_large(what: str, size: int, limits: Limits, count: int = 1) -> str:
+    """Say that something is larger than what ``count`` files may have together."""
+    return f"the {what} has {size / 1e6:,.1f} MB, and {limits.megabytes * count:.4g} MB are allowed"
+
+
+async def _discard(request: Request) -> None:
+    """Read on for a second at the most: a client that is still sending would otherwise lose the answer."""
     with contextlib.suppress(TimeoutError, ClientDisconnect):
         async with asyncio.timeout(1.0):
-            while size <= most:
+            while True:
                 message = await request.receive()
-                size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body"):
                     return
 
 
-def _limited(request: Request, most: int, limits: Limits) -> Callable[[], Awaitable[Any]]:
-    """Return what receives the parts of a request, until they are too many or too slow."""
-    deadline, size = time.monotonic() + limits.upload, 0
+def _limited(request: Request, limits: Limits, count: int) -> Callable[[], Awaitable[Any]]:
+    """Return what receives the parts of a request of so many files, until they are too many or too slow."""
+    seconds, most = limits.upload * count, int(limits.megabytes * 1e6) * count
+    deadline, size = time.monotonic() + seconds, 0
 
     async def receive() -> Any:
         nonlocal size
         try:
             message = await asyncio.wait_for(request.receive(), max(0.01, deadline - time.monotonic()))
         except TimeoutError as error:
-            raise Refusal(408, f"the file did not come within {limits.upload:.4g} s") from error
+            raise Refusal(408, f"the file did not come within {seconds:.4g} s") from error
         size += len(message.get("body", b""))
         if size > most:
-            await _discard(request, most)
-            raise Refusal(413, f"the file has more than the {limits.megabytes:.4g} MB that are allowed")
+            await _discard(request)
+            raise Refusal(413, f"the file has more than the {most / 1e6:.4g} MB that are allowed")
         return message
 
     return receive

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pkdot.errors import DataError
-from pkdot.inference.sources import Wanted
+from pkdot.inference.sources import WHOLE, Recording, Wanted
 from pkdot.inference.windows import Window
 
 if TYPE_CHECKING:
@@ -40,41 +40,52 @@ class Live:
             self.windows.every = every or self.windows.span / 2
         self.wanted = Wanted(student.description.modalities, partial=student.takes_any)
 
-    def predict(self, path: Path) -> Iterator[dict[str, Any]]:
+    def predict(self, files: Mapping[str, Path]) -> Iterator[dict[str, Any]]:
         """Yield an event for each window of a recording: where it lies, where the face is, and what is predicted.
+
+        Parameters
+        ----------
+        files : dict of str to Path
+            Modality -> its file; or one, named ``file``, for all modalities that it may hold.
 
         Raises
         ------
         DataError
             The recording cannot be read, or breaks a limit; or no window of it can be used.
         """
+        whole = None if WHOLE in self.wanted.modalities else files.get(WHOLE)
+        recording = self.wanted.of_files(files) if whole is None else self.wanted.recording(whole)
         try:
-            self._check(path)
+            self._check(recording)
             answered, reason = False, ""
-            for window in self.windows.of(self.wanted.recording(path)):
+            for window in self.windows.of(recording):
                 if window.start is None:
                     raise DataError(window.note)
                 answered, reason = answered or bool(window.arrays), reason or window.note
-                yield self._event(window, path)
+                yield self._event(window)
             if not answered:
-                raise DataError(reason or f"{path}: no part of it can be used")
+                raise DataError(reason or f"{recording.name}: no part of it can be used")
         finally:
             for feature in self.student.features.values():
                 feature.forget()
 
-    def _check(self, path: Path) -> None:
+    def _check(self, recording: Recording) -> None:
         """Refuse what breaks a limit, before much of it is read."""
-        if self.pixels is not None and self.windows.face:
-            _check_picture(path, self.pixels)
-        recording = self.wanted.recording(path)
-        if self.length is None or recording.problem:
-            return
-        for name, feature in self.student.features.items():
-            seconds = feature.seconds(recording.source(name, None, None))
+        for name, raw in recording.raws.items():
+            if self.pixels is not None and name == self.windows.face:
+                _check_picture(raw.path, self.pixels)
+            if self.length is None:
+                continue
+            try:
+                seconds = self.student.features[name].seconds(recording.source(name, None, None))
+            except DataError:
+                if self.wanted.partial:
+                    continue  # the others may be enough, and the notes of the windows say it
+                raise
             if seconds > self.length:
-                raise DataError(f"{path}: it lasts {seconds:.1f} s, and {self.length:.4g} s are allowed")
+                raise DataError(f"{raw.path}: it lasts {seconds:.1f} s, and {self.length:.4g} s are allowed")
 
-    def _event(self, window: Window, path: Path) -> dict[str, Any]:
+    def _event(self, window: Window) -> dict[str, Any]:
         """Return what is known of one window, as JSON can hold it."""
         seen = ~np.isnan(window.boxes).any(axis=1)
         event = {
@@ -83,9 +94,11 @@ class Live:
             "stop": window.stop,
             "share": window.share,
             "face": window.face,
-            "note": window.note.replace(str(path), "the file"),
+            "note": window.note,
             "boxes": np.column_stack([window.times, window.boxes])[seen].round(2).tolist() if len(seen) else [],
         }
+        if self.wanted.partial:
+            event["present"] = sorted(window.arrays)
         if not window.arrays:
             return event
         outputs = self.student.predict_each([window.arrays], [window.gaps])

@@ -39,6 +39,7 @@ VIDEO = (
 SOUND = (".wav", ".flac", ".mp3", ".m4a", ".ogg", ".opus", ".aac")
 SUFFIXES = {"faces": VIDEO, "audio": (*VIDEO, *SOUND), "physiology": (".csv", ".tsv", ".txt")}  # others: ARRAYS
 STDIN = "-"
+WHOLE = "file"  # how a server calls a file of all modalities that it may hold; others have the name of their modality
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Processes that predict for a server: what a file does to one of them, it does to no other and not to the server.
 
-A process loads the student once and then takes one file after another. A file comes as an open descriptor of what has
-no name on the disk, and events go back one by one, as JSON can hold them. A process that takes too long, or that a
+A process loads the student once and then takes one recording after another. Its files come as open descriptors of what
+has no name on the disk, and events go back one by one, as JSON can hold them. A process that takes too long, or that a
 file has ended, is replaced.
 """
 
@@ -18,32 +18,34 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
 from pkdot.errors import DataError, PkdotError
+from pkdot.inference.sources import WHOLE
 
 Event = dict[str, Any]
+File = tuple[int, str]  # an open descriptor, which who opened it closes, and the end of a name, such as .mp4
 DONE, ERROR, READY = "done", "error", "ready"  # names of events; those of a predictor have others
 PATIENCE = 10.0  # seconds in which a process must notice that nobody waits for its answer any more
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,8}")
 
 
 class Predictor(Protocol):
-    """What a process of the pool makes once, and asks for every file."""
+    """What a process of the pool makes once, and asks for every recording."""
 
-    def predict(self, path: Path) -> Iterator[Event]:
-        """Yield the events of a file as they are computed; a DataError says what is wrong with it."""
+    def predict(self, files: Mapping[str, Path]) -> Iterator[Event]:
+        """Yield the events of a recording as they are computed; a DataError says what is wrong with its files."""
 
 
 Make = Callable[[], Predictor]
 
 
 class Pool:
-    """Processes that predict, each one file at a time.
+    """Processes that predict, each one recording at a time.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class Pool:
     count : int
         Number of processes.
     seconds : float
-        How long a file may take.
+        How long a recording may take.
     """
 
     def __init__(self, make: Make, count: int, seconds: float) -> None:
@@ -80,21 +82,19 @@ class Pool:
         for task in self._tasks:
             task.cancel()
 
-    async def run(self, file: int, suffix: str) -> AsyncGenerator[Event]:
-        """Yield the events of a file; the last one is ``done``, or ``error`` with a status and a reason.
+    async def run(self, files: Mapping[str, File]) -> AsyncGenerator[Event]:
+        """Yield the events of a recording; the last one is ``done``, or ``error`` with a status and a reason.
 
         Parameters
         ----------
-        file : int
-            Its open descriptor, which the caller closes.
-        suffix : str
-            The end of its name, such as ``.mp4``.
+        files : dict of str to File
+            Its files by the names of their modalities; or one, named ``file``, for all that it may hold.
         """
         worker = await self._free.get()
         deadline = time.monotonic() + self.seconds
         whole = False
         try:
-            worker.give(file, suffix)
+            worker.give(files)
             while not whole:
                 event = await worker.next(deadline)
                 whole = event["event"] in (DONE, ERROR)
@@ -145,12 +145,13 @@ class _Worker:
         self.process.start()
         theirs.close()
 
-    def give(self, file: int, suffix: str) -> None:
-        """Hand a file over."""
+    def give(self, files: Mapping[str, File]) -> None:
+        """Hand the files of a recording over."""
         from multiprocessing.reduction import send_handle
 
-        self.connection.send(suffix)
-        send_handle(self.connection, file, self.process.pid)
+        self.connection.send({name: suffix for name, (_, suffix) in files.items()})
+        for file, _ in files.values():
+            send_handle(self.connection, file, self.process.pid)
 
     def stop(self) -> None:
         """Say that nobody waits for the rest."""
@@ -188,14 +189,14 @@ def _work(connection: Connection, make: Make) -> None:
     connection.send({"event": READY})
     while True:
         try:
-            suffix = connection.recv()
-            if suffix is None:  # of a file that was done before the word came that nobody waits
+            suffixes = connection.recv()
+            if suffixes is None:  # of a recording that was done before the word came that nobody waits
                 continue
-            file = recv_handle(connection)
+            files = {name: (recv_handle(connection), suffix) for name, suffix in suffixes.items()}
         except (EOFError, OSError):
             return
-        with _named(file, suffix) as path, contextlib.suppress(BrokenPipeError):
-            for event in _events(predictor, path):
+        with _named(files) as paths, contextlib.suppress(BrokenPipeError):
+            for event in _events(predictor, paths):
                 connection.send(event)
                 if event["event"] not in (DONE, ERROR) and connection.poll():
                     connection.recv()
@@ -203,13 +204,14 @@ def _work(connection: Connection, make: Make) -> None:
                     break
 
 
-def _events(predictor: Predictor, path: Path) -> Iterator[Event]:
+def _events(predictor: Predictor, files: Mapping[str, Path]) -> Iterator[Event]:
     """Yield what a predictor does, and how it ends."""
     try:
-        yield from predictor.predict(path)
+        for event in predictor.predict(files):
+            yield event | {"note": _told(event["note"], files)} if "note" in event else event
         yield {"event": DONE}
     except PkdotError as error:
-        yield _error(422, str(error).replace(str(path), "the file"))
+        yield _error(422, _told(str(error), files))
     except MemoryError:
         yield _error(422, "it takes more memory than there is")
     except Exception:  # whatever a file does, the next one is predicted
@@ -221,17 +223,28 @@ def _error(status: int, reason: str) -> Event:
     return {"event": ERROR, "status": status, "reason": reason}
 
 
+def _told(text: str, files: Mapping[str, Path]) -> str:
+    """Return a sentence about files in the words of who sent them, who does not know where they lie here."""
+    for name, path in files.items():
+        text = text.replace(str(path), "the file" if name == WHOLE else f"the {name} file")
+    return text
+
+
 @contextmanager
-def _named(file: int, suffix: str) -> Iterator[Path]:
-    """Yield a name under which this process alone finds the file, and close the file afterwards."""
-    ending = suffix if SUFFIX.fullmatch(suffix) else ""
+def _named(files: Mapping[str, File]) -> Iterator[dict[str, Path]]:
+    """Yield names under which this process alone finds the files, and close the files afterwards."""
     with tempfile.TemporaryDirectory(prefix="pkdot-serve-") as folder:
-        path = Path(folder, f"file{ending.lower()}")
-        path.symlink_to(f"/dev/fd/{file}")
+        paths = {}
+        for name, (file, suffix) in files.items():
+            ending = suffix if SUFFIX.fullmatch(suffix) else ""
+            paths[name] = Path(folder, name, f"file{ending.lower()}")  # a folder each: no path begins as another does
+            paths[name].parent.mkdir()
+            paths[name].symlink_to(f"/dev/fd/{file}")
         try:
-            yield path
+            yield paths
         finally:
-            os.close(file)
+            for file, _ in files.values():
+                os.close(file)
 
 
 def pool_of(bundle: Path, count: int, seconds: float, **limits: Any) -> Pool:

@@ -6,7 +6,13 @@ import torch
 
 from pkdot.answer import Answer
 from pkdot.assembly import Ensemble, build_ensemble
-from pkdot.descriptions import EmbedderDescription, FusedDescription, NetworkDescription, PluginDescription
+from pkdot.descriptions import (
+    CompletionDescription,
+    EmbedderDescription,
+    FusedDescription,
+    NetworkDescription,
+    PluginDescription,
+)
 from pkdot.inference.bundle import SCHEMA, BundleDescription, ModalityDescription
 
 CHANNELS = {"motion": 2, "pulse": 1}
@@ -63,6 +69,20 @@ def described(regression: bool = False) -> BundleDescription:
         code="",
         versions={},
     )
+
+
+def whatever() -> BundleDescription:
+    """The description of a bundle of two modalities that takes any subset of them."""
+    student = CompletionDescription(
+        model=PluginDescription(name="any_subset", options={}),
+        modalities=list(CHANNELS),
+        prevalent=["motion"],
+        width=6,
+        tokens=2,
+        dim=8,
+    )
+    network = NetworkDescription(student=student, modalities=list(CHANNELS))
+    return described().model_copy(update={"network": network, "method": "any_subset"})
 
 
 def drawn(said: BundleDescription) -> Ensemble:

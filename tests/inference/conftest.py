@@ -1,4 +1,4 @@
-"""A small bundle on disk, and recordings that it predicts."""
+"""A small bundle on disk, recordings that it predicts, and a browser."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import CHANNELS, described, drawn
+from serving import CHROMIUM
 
 from pkdot.inference.bundle import write_bundle
 from tests.features.conftest import clip
@@ -31,3 +32,17 @@ def recordings(tmp_path) -> dict[str, Path]:
         paths[name] = tmp_path / f"{name}.npy"
         np.save(paths[name], rng.normal(size=(7 * 16, channels)).astype(np.float32))
     return paths
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, without a window."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed (apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-background-networking"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()

@@ -9,9 +9,10 @@ from pkdot.errors import DataError
 
 
 class Reader:
-    """Does what the content of a file says."""
+    """Does what the content of a file says; a second one is read beside it."""
 
-    def predict(self, path):
+    def predict(self, files):
+        path, *others = files.values()
         for word in path.read_text(encoding="utf-8").split():
             if word == "die":
                 os._exit(1)
@@ -23,7 +24,10 @@ class Reader:
                 raise RuntimeError("a mistake in the code")
             if word == "refuse":
                 raise DataError(f"{path}: is no good")
-            yield {"event": "window", "word": word, "suffix": path.suffix, "process": os.getpid()}
+            if word == "note":
+                yield {"event": "window", "note": " and ".join(map(str, files.values()))}
+            beside = [other.read_text(encoding="utf-8") for other in others]
+            yield {"event": "window", "word": word, "suffix": path.suffix, "process": os.getpid(), "beside": beside}
 
 
 def make():

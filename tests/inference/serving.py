@@ -1,13 +1,16 @@
-"""A server of a small student of faces, run as a user runs it, and clips for it."""
+"""A server of a small student of faces, run as a user runs it, clips for it, and its page."""
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+
+import cv2
 
 from pkdot.answer import Answer
 from pkdot.descriptions import EmbedderDescription, LinearDescription, NetworkDescription, PluginDescription
@@ -16,6 +19,7 @@ from tests.features.conftest import motion, moved, write_video
 from tests.inference.bundles import described, drawn
 
 FRAMES, SIZE, SECONDS = 4, 32, 2.0
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SCRIPT = "<img src=x onerror=alert(1)>"
 
 
@@ -74,3 +78,32 @@ def serving(bundle: Path, *words: str, log: Path | None = None, temporary: Path 
             process.terminate()
             process.wait(30)
             process.stdout.close()
+
+
+@contextmanager
+def opened(browser, url: str, width: int = 1280, scheme: str = "light"):
+    """Yield the page; its ``complaints`` are all that a clean one never causes."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.complaints = []
+    page.on("console", lambda message: page.complaints.append(message.text))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.dismiss()))
+    own = (url, "blob:", "data:")
+    page.on("request", lambda sent: None if sent.url.startswith(own) else page.complaints.append(sent.url))
+    page.goto(url)
+    yield page
+    context.close()
+
+
+@contextmanager
+def filmed(browser, folder: Path):
+    """Yield a Chromium that takes a film of three seconds for its camera."""
+    film = folder / "camera.y4m"
+    pictures = [cv2.cvtColor(moved(*motion(number))[0], cv2.COLOR_RGB2YUV_I420).tobytes() for number in range(75)]
+    film.write_bytes(b"YUV4MPEG2 W320 H240 F25:1 Ip A1:1 C420\n" + b"".join(b"FRAME\n" + one for one in pictures))
+    fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+    options = ["--no-sandbox", *fake, f"--use-file-for-fake-video-capture={film}"]
+    own = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
+    yield own
+    own.close()

@@ -6,28 +6,13 @@ import csv
 
 import numpy as np
 import pytest
-from bundles import CHANNELS, described, drawn
+from bundles import CHANNELS, drawn, whatever
 
 import pkdot
 from pkdot.cli import main
-from pkdot.descriptions import CompletionDescription, NetworkDescription, PluginDescription
 from pkdot.errors import ConfigError, DataError
 from pkdot.inference.bundle import write_bundle
 from pkdot.inference.export import export
-
-
-def whatever():
-    """The description of a bundle of two modalities that takes any subset of them."""
-    student = CompletionDescription(
-        model=PluginDescription(name="any_subset", options={}),
-        modalities=list(CHANNELS),
-        prevalent=["motion"],
-        width=6,
-        tokens=2,
-        dim=8,
-    )
-    network = NetworkDescription(student=student, modalities=list(CHANNELS))
-    return described().model_copy(update={"network": network, "method": "any_subset"})
 
 
 @pytest.fixture(scope="module")

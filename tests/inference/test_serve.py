@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
-import cv2
 import numpy as np
 import psutil
 import pytest
-from serving import SCRIPT, face_bundle, serving, write_clip
+from serving import SCRIPT, face_bundle, filmed, opened, serving, write_clip
 
 import pkdot
 from pkdot.cli import main
-from tests.features.conftest import motion, moved, write_video
+from tests.features.conftest import write_video
 
 httpx = pytest.importorskip("httpx")
 pytest.importorskip("uvicorn")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIMITS = ["--megabytes", "2", "--length", "20", "--pixels", "1000000", "--upload", "4", "--waiting", "7"]
 
 
@@ -236,34 +233,12 @@ DRAWN = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium is installed (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield browser
-        browser.close()
-
-
 @pytest.fixture(params=[(1280, "light"), (400, "dark")], ids=str)
 def page(request, browser, server):
     """The page; its ``complaints`` are all that a clean one never causes."""
     width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    page.complaints = []
-    page.on("console", lambda message: page.complaints.append(message.text))
-    page.on("pageerror", lambda error: page.complaints.append(str(error)))
-    page.on("dialog", lambda dialog: (page.complaints.append(dialog.message), dialog.dismiss()))
-    own = (str(server.base_url), "blob:", "data:")
-    page.on("request", lambda sent: None if sent.url.startswith(own) else page.complaints.append(sent.url))
-    page.goto(str(server.base_url))
-    yield page
-    context.close()
+    with opened(browser, str(server.base_url), width, scheme) as page:
+        yield page
 
 
 def test_a_clip_is_shown_with_its_face_its_trajectory_and_its_answer(page, folder):
@@ -283,29 +258,18 @@ def test_a_clip_is_shown_with_its_face_its_trajectory_and_its_answer(page, folde
 
 def test_the_camera_is_predicted_until_it_is_stopped(server, folder, browser):
     """Chromium takes a file for the camera; the page records it and sends what it has recorded."""
-    film = folder / "camera.y4m"
-    pictures = [cv2.cvtColor(moved(*motion(number))[0], cv2.COLOR_RGB2YUV_I420).tobytes() for number in range(75)]
-    film.write_bytes(b"YUV4MPEG2 W320 H240 F25:1 Ip A1:1 C420\n" + b"".join(b"FRAME\n" + one for one in pictures))
-    fake = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-    options = ["--no-sandbox", *fake, f"--use-file-for-fake-video-capture={film}"]
-    own = browser.browser_type.launch(executable_path=CHROMIUM, args=options)
-    page = own.new_page()
-    complaints = []
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(str(server.base_url))
-    page.click("#camera")
-    page.wait_for_selector("#progress[value='1']", timeout=60_000)
-    assert page.locator("#problem").is_hidden(), page.locator("#problem").inner_text()
-    assert page.locator("#name").inner_text() == "camera.webm"
-    assert page.locator("#trajectory polyline").count() == 2
-    assert page.evaluate(DRAWN)
-    assert page.evaluate("document.getElementById('video').videoWidth") == 320
-    page.click("#stop")
-    page.wait_for_selector("#camera:visible")
-    assert page.evaluate("document.getElementById('video').srcObject") is None
-    assert complaints == []
-    own.close()
+    with filmed(browser, folder) as own, opened(own, str(server.base_url)) as page:
+        page.click("#camera")
+        page.wait_for_selector("#progress[value='1']", timeout=60_000)
+        assert page.locator("#problem").is_hidden(), page.locator("#problem").inner_text()
+        assert page.locator("#name").inner_text() == "camera.webm"
+        assert page.locator("#trajectory polyline").count() == 2
+        assert page.evaluate(DRAWN)
+        assert page.evaluate("document.getElementById('video').videoWidth") == 320
+        page.click("#stop")
+        page.wait_for_selector("#camera:visible")
+        assert page.evaluate("document.getElementById('video').srcObject") is None
+        assert page.complaints == []
 
 
 def test_the_page_says_why_a_file_cannot_be_predicted(page, folder):

@@ -19,7 +19,7 @@ async def asked(pool, path, content, suffix=".mp4", leave_after=None):
     path.unlink()
     events = []
     try:
-        stream = pool.run(file, suffix)
+        stream = pool.run({"file": (file, suffix)})
         async for event in stream:
             events.append(event)
             if len(events) == leave_after:
@@ -97,6 +97,27 @@ def test_files_at_once_go_to_processes_of_their_own(tmp_path):
         assert [event["word"] for event in events[:-1]] == [f"w{number}"] * 50
         assert len({event["process"] for event in events[:-1]}) == 1
     assert len({events[0]["process"] for events in found}) == 2
+
+
+def test_a_recording_may_have_several_files_that_are_called_by_their_modalities(tmp_path):
+    def opened(name, content):
+        (tmp_path / name).write_text(content)
+        return os.open(tmp_path / name, os.O_RDONLY)
+
+    async def work(pool):
+        files = {"eda": (opened("a", "note refuse"), ".csv"), "eda_2": (opened("b", "b"), "")}
+        try:
+            events = [event async for event in pool.run(files)]
+            return events, await asked(pool, tmp_path / "f", "after")
+        finally:
+            for file, _ in files.values():
+                os.close(file)
+
+    events, after = run(work)
+    assert [event.get("note") for event in events] == ["the eda file and the eda_2 file", None, None]
+    assert events[1]["beside"] == ["b"]
+    assert events[2]["reason"] == "the eda file: is no good"
+    assert [event["event"] for event in after] == ["window", "done"]
 
 
 def test_a_pool_whose_predictor_cannot_be_made_does_not_start():

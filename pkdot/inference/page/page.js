@@ -4,6 +4,7 @@
 
 const at = (id) => document.getElementById(id);
 const COLOURS = ["#1f77b4", "#d1622b", "#3f8f3f", "#a05195", "#8c6d31", "#17939f", "#c2497d"];
+const ONE = ""; // stands for the name of a modality where one file is all there is
 const RECORDED = 6; // seconds of a clip from the camera, or as many as a window takes
 let about = null, windows = [], sending = null, stream = null;
 
@@ -12,21 +13,50 @@ async function begin() {
   at("simulated").hidden = !about.simulated;
   at("eyebrow").textContent = `${about.method} · ${about.title}`;
   document.title = `${about.simulated ? "SIMULATED: " : ""}${about.experiment}, student`;
-  at("camera").hidden = !Object.values(about.takes).every((feature) => feature === "faces");
-  at("file").addEventListener("change", () => at("file").files.length && send(at("file").files[0], at("file").files[0].name));
-  const drop = at("drop");
-  for (const kind of ["dragover", "dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => {
-      event.preventDefault();
-      drop.classList.toggle("over", kind === "dragover");
-      const file = kind === "drop" && event.dataTransfer.files[0];
-      if (file) send(file, file.name);
-    });
-  }
+  const faces = Object.values(about.takes).map((feature) => feature === "faces");
+  at("camera").hidden = !(about.any ? faces.some(Boolean) : faces.every(Boolean));
+  for (const id of ["one", "hint"]) at(id).hidden = about.any;
+  at("files").hidden = !about.any;
+  if (about.any) addFields();
+  at("file").addEventListener("change", () => at("file").files.length && send({ [ONE]: at("file").files[0] }));
+  droppable(document, at("drop"), (files) => about.any || send({ [ONE]: files[0] }));
   at("camera").addEventListener("click", () => useCamera().catch((error) => fail(`The camera cannot be used: ${error.message}`)));
   at("stop").addEventListener("click", stopCamera);
   at("video").addEventListener("timeupdate", draw);
   window.addEventListener("resize", draw);
+}
+
+function addFields() {
+  at("fields").replaceChildren(...Object.keys(about.takes).map((name) => {
+    const row = document.createElement("div"), label = document.createElement("label"), input = document.createElement("input");
+    row.className = "field";
+    label.textContent = name;
+    label.htmlFor = input.id = `field-${name}`;
+    Object.assign(input, { type: "file", name });
+    row.append(label, input);
+    droppable(row, row, (files) => (input.files = files));
+    return row;
+  }));
+  at("files").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const chosen = [...at("fields").querySelectorAll("input")].filter((input) => input.files.length);
+    if (chosen.length) send(Object.fromEntries(chosen.map((input) => [input.name, input.files[0]])));
+    else fail("Choose a file for at least one modality.");
+  });
+}
+
+function droppable(area, shown, take) {
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    area.addEventListener(kind, (event) => {
+      event.preventDefault();
+      shown.classList.toggle("over", kind === "dragover");
+      if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files);
+    });
+  }
+}
+
+function faceOf() {
+  return Object.keys(about.takes).find((name) => about.takes[name] === "faces");
 }
 
 function fail(reason) {
@@ -34,22 +64,29 @@ function fail(reason) {
   at("problem").hidden = false;
 }
 
-async function send(blob, name) {
+async function send(files) {
+  const name = Object.values(files).map((file) => file.name).join(", ");
   if (sending) sending.abort();
   const own = (sending = new AbortController());
   windows = [];
   at("problem").hidden = true;
   at("work").hidden = false;
   at("answer").textContent = "…";
-  at("note").textContent = "";
+  at("note").textContent = at("present").textContent = "";
   at("bars").replaceChildren();
   at("name").textContent = name;
   at("progress").removeAttribute("value");
-  if (!stream) show(blob);
+  if (!stream) show(files[ONE] || files[faceOf()]);
   drawTrajectory();
   try {
-    const headers = { Accept: "application/x-ndjson", "X-File-Name": encodeURIComponent(name).slice(-80) };
-    const answer = await fetch("/predict", { method: "POST", body: blob, headers, signal: own.signal });
+    const headers = { Accept: "application/x-ndjson" };
+    let body = files[ONE];
+    if (body) headers["X-File-Name"] = encodeURIComponent(name).slice(-80);
+    else {
+      body = new FormData();
+      for (const [modality, file] of Object.entries(files)) body.append(modality, file);
+    }
+    const answer = await fetch("/predict", { method: "POST", body, headers, signal: own.signal });
     if (!answer.ok) throw new Error((await answer.json()).error);
     await read(answer.body.getReader(), own);
   } catch (error) {
@@ -79,6 +116,7 @@ function take(event) {
   windows.push(event);
   at("progress").value = event.share;
   at("note").textContent = event.note;
+  if (event.present) at("present").textContent = `present: ${event.present.join(", ") || "nothing"}`;
   if (event.boxes.length && !stream) at("video").currentTime = event.boxes[Math.floor(event.boxes.length / 2)][0];
   if (event.answer) tell(event);
   drawTrajectory();
@@ -114,7 +152,7 @@ function show(blob) {
   const video = at("video");
   if (video.src.startsWith("blob:")) URL.revokeObjectURL(video.src);
   video.removeAttribute("src");
-  video.hidden = !Object.values(about.takes).includes("faces");
+  video.hidden = !blob || !faceOf();
   if (!video.hidden) video.src = URL.createObjectURL(blob);
 }
 
@@ -182,7 +220,7 @@ async function useCamera() {
   await at("video").play();
   while (stream) {
     const clip = await record(stream);
-    if (stream) await send(clip, "camera.webm");
+    if (stream) await send({ [about.any ? faceOf() : ONE]: clip });
   }
 }
 
@@ -190,7 +228,7 @@ function record(from) {
   return new Promise((resolve) => {
     const recorder = new MediaRecorder(from), parts = [];
     recorder.ondataavailable = (event) => parts.push(event.data);
-    recorder.onstop = () => resolve(new Blob(parts, { type: "video/webm" }));
+    recorder.onstop = () => resolve(new File(parts, "camera.webm", { type: "video/webm" }));
     recorder.start();
     setTimeout(() => recorder.state === "recording" && recorder.stop(), 1000 * Math.max(RECORDED, about.seconds + 0.5));
   });
