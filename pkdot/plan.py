@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,17 +19,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from pkdot import jobs
 from pkdot.config import Experiment
 from pkdot.data import Samples
 from pkdot.datasets.ingest import ingest
-from pkdot.files import read_json
-from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, SPLITS, WEIGHTS
+from pkdot.files import read_json, write_json
+from pkdot.layout import EMBEDDINGS, INDEX, MANIFEST, MAPS, NETWORK, SPLITS, WEIGHTS
+from pkdot.provenance import job
 from pkdot.shards import samples_of_shard
 from pkdot.splits import make_splits
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pkdot.encoders.base import Encoder
+    from pkdot.training.encoder import EncoderParams
     from pkdot.training.loop import TrainingParams
 
 CLIPS = 4  # decoded by a probe
@@ -104,10 +111,9 @@ def _costs(experiment: Experiment, probe: _Probe) -> dict[str, Cost]:
     for name in experiment.modalities:
         arrays, seconds = probe.features(name)
         features.append(Cost(samples * seconds, samples * arrays[0].nbytes))
-        seconds, weights = probe.encoder(name, arrays)
-        embeddings = 4 * samples * experiment.embedding.tokens * experiment.embedding.dim
-        encoders.append(Cost(folds * seconds, folds * (weights + embeddings)))
-    paths = probe.random_embeddings()
+        seconds, size = probe.encoder(name, arrays)
+        encoders.append(Cost(folds * seconds, folds * size))
+    paths = [probe.scratch / "encoders" / name / EMBEDDINGS for name in experiment.modalities]
     seconds, size = probe.teachers(paths)
     teachers = [Cost(folds * seeds * seconds, folds * seeds * size)]
     for method in jobs.contestants(experiment):
@@ -191,7 +197,7 @@ class _Probe:
         return np.load(path, allow_pickle=False), seconds[1] / len(clips)
 
     def encoder(self, name: str, arrays: np.ndarray) -> tuple[float, int]:
-        """Return the seconds of training an encoder and embedding all samples, and the bytes of its weights."""
+        """Return the seconds of training an encoder and embedding all samples, and the bytes of what it writes."""
         import torch
 
         params = jobs.encoder(self.experiment, name, 0)
@@ -212,8 +218,44 @@ class _Probe:
 
         looked_at = len(self.samples) + _intervals(params.training) * (len(self.samples) - self.trained) / 2
         steps = params.training.steps
-        weights = sum(value.nbytes for value in encoder.state_dict().values())
-        return steps * _typical(step) + looked_at / len(rows) * _typical(look), weights
+        seconds = steps * _typical(step) + looked_at / len(rows) * _typical(look)
+        return seconds, self._written(params, encoder, batch[:1])
+
+    def _written(self, params: EncoderParams, encoder: Encoder, batch: Tensor) -> int:
+        """Write what an encoder leaves for teachers and students, all embeddings random, and return its bytes."""
+        import torch
+        from safetensors.torch import save_file
+        from torch import nn
+
+        from pkdot.encoders.base import Scale
+        from pkdot.networks import Embedder
+        from pkdot.tasks import Task
+
+        folder, count, rng = self.scratch / "encoders" / params.modality, len(self.samples), np.random.default_rng(0)
+        embedder = Embedder(encoder, Scale((1, params.dim)))
+        head = nn.Linear(params.dim, Task(params.task, self.samples).outputs)
+        with job(__name__, folder, params) as scratch:
+            save_file(embedder.state_dict() | head.state_dict(prefix="head."), scratch / WEIGHTS)
+            write_json(scratch / NETWORK, embedder.describe().plain())
+            values = rng.normal(size=(count, params.tokens, params.dim)).astype(np.float32)
+            np.save(scratch / EMBEDDINGS, values, allow_pickle=False)
+            if params.maps and encoder.has_frozen_part:
+                with torch.no_grad():
+                    shape = encoder.eval().frozen_part(batch).shape[1:]
+                np.lib.format.open_memmap(scratch / MAPS, "w+", np.float32, (count, *shape))  # zeros take no space
+        if params.maps:
+            self._write_index(params.modality)
+        return sum((folder / name).stat().st_size for name in (WEIGHTS, EMBEDDINGS, MAPS) if (folder / name).is_file())
+
+    def _write_index(self, name: str) -> None:
+        """Give every sample the array of one of the clips that were decoded, for students that train their encoder."""
+        folder, (shard,) = self.scratch / name, (self.scratch / f"clips_{name}" / name).glob("*.npy")
+        folder.mkdir()
+        shutil.copy(shard, folder)
+        count = len(np.load(shard, mmap_mode="r", allow_pickle=False))
+        ids = self.samples.table["sample_id"]
+        index = {"sample_id": ids, "shard": shard.stem, "row": np.arange(len(ids)) % count, "valid": True}
+        pd.DataFrame(index).to_parquet(folder / INDEX, index=False)
 
     def teachers(self, embeddings: list[Path]) -> tuple[float, float]:
         """Return the seconds and bytes of the teachers and the T-Net of a fold and a seed."""
@@ -245,25 +287,6 @@ class _Probe:
             train_students(self.manifest, self.splits, embeddings, teachers, out, params.model_copy(update=budget))
 
         return _extrapolated(train, _intervals(params.training)), _size(self.scratch / f"{method}_1")
-
-    def random_embeddings(self) -> list[Path]:
-        """Write embeddings of all samples and a head, for each modality, and return the paths of the embeddings."""
-        from safetensors.numpy import save_file
-
-        from pkdot.tasks import Task
-
-        section, rng = self.experiment.embedding, np.random.default_rng(0)
-        paths = [self.scratch / "encoders" / name / EMBEDDINGS for name in self.experiment.modalities]
-        outputs = Task(self.experiment.task, self.samples).outputs
-        head = {"head.weight": (outputs, section.dim), "head.bias": (outputs,)}
-        scale = {"standard.mean": (section.dim,), "standard.deviation": (section.dim,)}
-        for path in paths:
-            path.parent.mkdir(parents=True)
-            weights = {name: np.ones(shape, dtype=np.float32) for name, shape in (head | scale).items()}
-            save_file(weights, path.with_name(WEIGHTS))
-            values = rng.normal(size=(len(self.samples), section.tokens, section.dim))
-            np.save(path, values.astype(np.float32), allow_pickle=False)
-        return paths
 
 
 def _intervals(training: TrainingParams) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from synthetic import arrays_config, make_arrays, write_config
 
 from pkdot.cli import main
+from pkdot.encoders.cnn1d import Cnn1d
 from pkdot.experiment import load
 from pkdot.plan import make_plan, trainings_of
 
@@ -38,6 +39,22 @@ def test_a_plan_of_data_that_are_there(tmp_path, monkeypatch, capsys):
     assert "Assumed" in printed.out
     assert printed.err == ""
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_plan_counts_what_students_read_that_train_their_encoder(tmp_path, monkeypatch):
+    """What the frozen blocks of a network make of each of the 48 clips is a file beside the encoder."""
+    monkeypatch.chdir(tmp_path)
+    make_arrays(tmp_path / "own")
+    values = arrays_config()
+    values["students"]["encoder"] = "finetuned"
+    whole = make_plan(load(write_config(tmp_path / "config" / "tiny.yaml", values)))
+    monkeypatch.setattr(Cnn1d, "has_frozen_part", True)
+    monkeypatch.setattr(Cnn1d, "frozen_part", lambda _, batch: batch.unsqueeze(1))
+    monkeypatch.setattr(Cnn1d, "trained_part", lambda net, maps: net(maps.squeeze(1)))
+    part = make_plan(load(tmp_path / "config" / "tiny.yaml"))
+    header, folds = 128, 2
+    assert part.costs["encoders"].size - whole.costs["encoders"].size == folds * (48 * (2 * 32 * 4) + header)
+    assert min(plan.costs["students"].size for plan in (whole, part)) > 0
 
 
 def test_a_plan_without_data_counts_the_trainings(tmp_path, monkeypatch, capsys):

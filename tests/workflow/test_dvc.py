@@ -31,6 +31,13 @@ def test_every_experiment_has_its_stages():
     assert {item["root"] for item in stages["data"]["foreach"].values()} == set(made.values())
 
 
+def test_a_student_of_whatever_is_there_ships_where_its_grid_is_made():
+    stages = yaml.safe_load((REPO / "dvc.yaml").read_text())["stages"]
+    grids = {path.stem for path in (REPO / "config").glob("*.yaml") if "missing" in read(path)}
+    assert set(stages["student_any"]["foreach"]) == set(stages["missing"]["foreach"])
+    assert set(stages["missing"]["foreach"]) <= grids
+
+
 def test_a_stage_depends_on_the_files_that_a_configuration_extends():
     for name, stage in yaml.safe_load((REPO / "dvc.yaml").read_text())["stages"].items():
         for key, item in stage["foreach"].items():
