@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pkdot.errors import ConfigError, DataError
 from pkdot.files import write_text
 from pkdot.inference import verbs as inference
-from pkdot.layout import INGEST_LEDGER, MANIFEST, RESULTS, SIMULATED, SUMMARY, Layout
+from pkdot.layout import INGEST_LEDGER, MANIFEST, RESULTS, SIMULATED, SPLITS, SUMMARY, Layout
 from pkdot.params import sentences
 from pkdot.stages import STAGES
 
@@ -148,9 +148,22 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     ]
     try:
         make_splits(manifest, scratch, jobs.splits(experiment))
+        _check_cross_fit(experiment, manifest, scratch / SPLITS)
     except DataError as error:
         problems.append(str(error).replace(str(manifest), experiment.dataset.root))
     return f"{about['samples']} samples of {about['subjects']} subjects", problems
+
+
+def _check_cross_fit(experiment: Experiment, manifest: Path, splits: Path) -> None:
+    """Refuse embeddings that cannot be cross-fitted in some fold."""
+    from pkdot.data import Samples
+    from pkdot.splits import ALL, Parts
+    from pkdot.training.cross_fit import held_out
+
+    samples = Samples.load(manifest)
+    for fold in (*range(experiment.splits.fold_count), ALL):
+        if count := experiment.for_fold(fold).embedding.cross_fit:
+            next(held_out(Parts.read(splits, fold, samples), samples.table["group_id"].to_numpy(), count, 0))
 
 
 def _init(options: argparse.Namespace) -> None:

@@ -6,13 +6,26 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
 from pkdot.params import Params
 
-Kept = Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, le=1)]  # a number of labels, or a share of them
+
+def _kept(value: object) -> object:
+    """Refuse what is neither a number of labels nor a share of them."""
+    if isinstance(value, bool) or not (
+        (isinstance(value, int) and value >= 1) or (isinstance(value, float) and 0 < value <= 1)
+    ):
+        raise ValueError(
+            "a whole number from 1 on is how many keep their labels, and a number with a decimal point, above 0 and up "
+            "to 1.0, is the share that does: 1 keeps one, 1.0 keeps all"
+        )
+    return value
+
+
+Kept = Annotated[int | float, BeforeValidator(_kept)]  # a number of labels, or a share of them
 
 
 class LabelParams(Params):
@@ -21,7 +34,8 @@ class LabelParams(Params):
     labelled: Kept | None = Field(
         None,
         description="a study of few labels: the share (0.25) or the number (100) of each training part that keeps its "
-        "labels, the rest is used as unlabelled; smaller draws lie within larger ones; null keeps all",
+        "labels, the rest is used as unlabelled; smaller draws lie within larger ones; 1 keeps one, 1.0 and null keep "
+        "all",
     )
     labelled_unit: Literal["subject", "sample"] = Field("subject", description="what `labelled` counts")
     label_noise: float = Field(

@@ -111,8 +111,8 @@ def _costs(experiment: Experiment, probe: _Probe) -> dict[str, Cost]:
     for name in experiment.modalities:
         arrays, seconds = probe.features(name)
         features.append(Cost(samples * seconds, samples * arrays[0].nbytes))
-        seconds, size = probe.encoder(name, arrays)
-        encoders.append(Cost(folds * seconds, folds * size))
+        seconds, written = probe.encoder(name, arrays)
+        encoders.append(Cost(folds * seconds, folds * written))
     paths = [probe.scratch / "encoders" / name / EMBEDDINGS for name in experiment.modalities]
     seconds, size = probe.teachers(paths)
     teachers = [Cost(folds * seeds * seconds, folds * seeds * size)]

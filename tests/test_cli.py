@@ -163,6 +163,10 @@ def everyone(scheme="given"):
         ({"splits": {"scheme": "leave_one_subject_out", "folds": 4}}, "but the manifest has 6 subjects"),
         ({"dataset": CLASSES}, "own: the training part of fold 0 has no sample of class c"),
         ({"feature": CHANNELS}, "s0a-0000: own/signals/s0a_motion.npy: has shape (128, 2), not (time, 5)"),
+        (
+            {"splits": {"folds": 2, "labelled": 1}, "embedding": {"dim": 8, "cross_fit": 2}},
+            "embedding.cross_fit needs two",
+        ),
         ({"protocols": ["tinyy"]}, "config/tinyy.yaml: no such configuration. Did you mean config/tiny.yaml?"),
     ],
 )

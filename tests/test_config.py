@@ -30,6 +30,12 @@ def loaded(tmp_path, values):
     return load(write_config(tmp_path / "config" / "tiny.yaml", values))
 
 
+LABELLED = (
+    "a whole number from 1 on is how many keep their labels, and a number with a decimal point, above 0 and up to 1.0, "
+    "is the share that does: 1 keeps one, 1.0 keeps all"
+)
+
+
 def changed(*steps, **values):
     """The small configuration with some values set at a place."""
     config = copy.deepcopy(arrays_config())
@@ -139,8 +145,7 @@ def with_a_modality_called_dropout():
         (changed(student={"seeds": [1, 1]}), "student.seeds: a seed is named twice"),
         (changed(privilege={"primary": {"labelled": 1.0}, "seeds": [1, 1]}), "privilege.seeds: a seed is named twice"),
         (changed(student={"method": "any_subset"}), "results/<experiment>/student_any"),
-        (changed("splits", labelled=0), "splits.labelled"),
-        (changed("splits", labelled=1.5), "splits.labelled"),
+        *((changed("splits", labelled=wrong), LABELLED) for wrong in (0, 0.0, 1.5, 2.0, -1, True, "half", [1])),
         (
             changed(ablation={"a": {"method": "sp", "fusion": {"name": "gated_cross_attention", "heads": 3}}}),
             "3 heads",

@@ -14,7 +14,7 @@ from pkdot.datasets.listing import LISTING, read_table
 from pkdot.datasets.listing import Recording as Row
 from pkdot.errors import DataError
 from pkdot.features.base import Source
-from pkdot.recordings import TABLES
+from pkdot.recordings import TABLES, split_cell
 
 if TYPE_CHECKING:
     from pkdot.inference.bundle import ModalityDescription
@@ -144,20 +144,22 @@ class Wanted:
         return self.of_files(dict.fromkeys(chosen or self.modalities, path))
 
     def of_files(self, files: Mapping[str, Path]) -> Recording:
-        """Return the recording whose modalities lie in these files."""
-        unknown, lacking = sorted(files.keys() - self.modalities), sorted(self.modalities.keys() - files)
+        """Return the recording whose modalities lie in these files, or in parts of them, as ``many.npz[a]``."""
+        lacking = sorted(self.modalities.keys() - files)
         name = " and ".join(dict.fromkeys(str(path) for path in files.values()))
-        if unknown or (lacking and not self.partial):
-            what = f"--{unknown[0]} is none of its modalities" if unknown else f"the {lacking[0]} is missing"
-            return Recording(name, problem=f"the bundle takes {' and '.join(self.modalities)}; {what}")
-        absent = [path for path in files.values() if not path.exists()]
+        if lacking and not self.partial:
+            takes = " and ".join(self.modalities)
+            return Recording(name, problem=f"the bundle takes {takes}; the {lacking[0]} is missing")
+        raws = {each: self._raw(self.modalities[each], path) for each, path in files.items()}
+        absent = [raw.path for raw in raws.values() if not raw.path.exists()]
         if absent and (len(absent) == len(files) or not self.partial):
             return Recording(name, problem=f"{absent[0]}: there is no such file or folder")
-        said = self.modalities
-        raws = {
-            each: Raw(path, part_of(said[each], path), self.rate or said[each].rate) for each, path in files.items()
-        }
         return Recording(name, raws)
+
+    def _raw(self, said: ModalityDescription, path: Path) -> Raw:
+        """Return where a modality lies; brackets name a part of a file, unless they are of its own name."""
+        name, part = (str(path), None) if path.exists() else split_cell(str(path))
+        return Raw(Path(name), part or part_of(said, Path(name)), self.rate or said.rate)
 
     def row(self, name: str, row: Row) -> Recording:
         """Return the recording that a row of a table is.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
 import warnings
@@ -106,8 +107,18 @@ def predict(options: argparse.Namespace) -> None:
         student = load_student(options.bundle, options.device)
     for one in said:
         print(f"pkdot predict: {one.message}", file=sys.stderr)
+    if unknown := sorted(options.given.keys() - student.description.modalities):
+        raise ConfigError(_no_option(unknown[0], list(student.description.modalities), options))
     if stage.predict(student, options.sources, how, options.out, options.annotate, options.given):
         sys.exit(1)
+
+
+def _no_option(name: str, modalities: list[str], options: argparse.Namespace) -> str:
+    """Say that there is no such option, and which one is meant."""
+    known = [*modalities, *(vars(options).keys() - {"bundle", "sources", "given", "run"})]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"Did you mean --{close[0]}?" if close else f"The bundle takes --{' and --'.join(modalities)}."
+    return f"there is no option --{name}. {hint}"
 
 
 def export_arguments(parser: argparse.ArgumentParser) -> None:

@@ -170,13 +170,38 @@ def test_a_modality_is_given_once(predicted, recordings):
         predicted("--motion", recordings["motion"], "--motion", recordings["motion"])
 
 
-def test_without_anything_there_is_no_prediction(folder, tmp_path, recordings, capsys):
+def test_an_array_of_an_archive_is_named_in_brackets_as_in_a_table(predicted, recordings, tmp_path):
+    many = tmp_path / "many.npz"
+    np.savez(many, a=np.load(recordings["motion"]), b=np.load(recordings["pulse"]))
+    whole = predicted("--motion", recordings["motion"], "--pulse", recordings["pulse"])
+    found = predicted("--motion", f"{many}[a]", f"--pulse={many}[b]")
+    assert {row["present"] for row in found} == {"motion+pulse"}
+    assert np.array_equal(numbers(found), numbers(whole))
+    odd = recordings["pulse"].rename(tmp_path / "pulse[b].npy")
+    assert np.array_equal(numbers(predicted("--pulse", odd)), numbers(predicted("--pulse", f"{many}[b]")))
+    table = tmp_path / "all.csv"
+    np.savetxt(table, np.load(recordings["motion"]), delimiter=",", header="x,y", comments="")
+    np.testing.assert_allclose(
+        numbers(predicted("--motion", f"{table}[x,y]")), numbers(predicted("--motion", f"{many}[a]")), atol=1e-5
+    )
+    assert "many.npz" in predicted("--pulse", f"{many}[b]", "--motion", f"{many}[c]")[0]["note"]
+
+
+def test_an_option_that_there_is_not_is_a_sentence(folder, recordings):
+    cases = {
+        "--outt": "Did you mean --out?",
+        "--motoin": "Did you mean --motion?",
+        "--face": "The bundle takes --motion and --pulse.",
+    }
+    for wrong, hint in cases.items():
+        with pytest.raises(SystemExit, match=f"there is no option {wrong}. {hint}"):
+            main(["predict", str(folder), "--motion", str(recordings["motion"]), wrong, "x.csv"])
+
+
+def test_without_anything_there_is_no_prediction(folder, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["predict", str(folder), "--motion", str(tmp_path / "none.npy")])
     assert "none.npy" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["predict", str(folder), "--face", str(recordings["motion"])])
-    assert "--face is none of its modalities" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="name a source"):
         main(["predict", str(folder)])
 
