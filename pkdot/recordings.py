@@ -55,6 +55,28 @@ def open_recording(path: Path, part: str | None = None) -> np.ndarray:
     return open_array(path)
 
 
+def forget() -> None:
+    """Let go of the files that are kept in memory."""
+    for kept in (_of_archive, _table, _numbers):
+        kept.cache_clear()
+
+
+def unpacked(path: Path) -> int:
+    """Return how many bytes a file takes in memory, about; 0 where it cannot be told before it is read."""
+    try:
+        if path.suffix.lower() == ".npz":
+            with zipfile.ZipFile(path) as archive:
+                return sum(one.file_size for one in archive.infolist())
+        if path.suffix.lower() == ".parquet":
+            from pyarrow.parquet import read_metadata
+
+            about = read_metadata(path)
+            return 8 * about.num_rows * about.num_columns
+        return path.stat().st_size
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return 0
+
+
 def media_seconds(path: Path) -> float:
     """Return how long a video or a sound lasts, by its own header.
 

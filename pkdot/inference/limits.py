@@ -10,7 +10,7 @@ from pkdot.params import Params
 class Limits(Params):
     """What a server takes."""
 
-    megabytes: float = Field(200.0, gt=0, description="size of a file")
+    megabytes: float = Field(200.0, gt=0, description="size of a file, unpacked too")
     length: float = Field(600.0, gt=0, description="seconds that a recording may last")
     pixels: int = Field(4096 * 2304, gt=0, description="pixels of a picture")
     upload: float = Field(60.0, gt=0, description="seconds in which a file must have arrived")

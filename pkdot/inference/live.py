@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pkdot import recordings
 from pkdot.errors import DataError
 from pkdot.inference.sources import WHOLE, Recording, Wanted
 from pkdot.inference.windows import Window
@@ -29,12 +30,19 @@ class Live:
         Seconds that a recording may last.
     pixels : int, optional
         Pixels that a picture may have.
+    megabytes : float, optional
+        Size of a file, unpacked: a small archive may hold more than there is memory.
     """
 
     def __init__(
-        self, student: Student, every: float | None = None, length: float | None = None, pixels: int | None = None
+        self,
+        student: Student,
+        every: float | None = None,
+        length: float | None = None,
+        pixels: int | None = None,
+        megabytes: float | None = None,
     ) -> None:
-        self.student, self.length, self.pixels = student, length, pixels
+        self.student, self.length, self.pixels, self.megabytes = student, length, pixels, megabytes
         self.windows = student.windows()
         if self.windows.span is not None:
             self.windows.every = every or self.windows.span / 2
@@ -68,10 +76,14 @@ class Live:
         finally:
             for feature in self.student.features.values():
                 feature.forget()
+            recordings.forget()
 
     def _check(self, recording: Recording) -> None:
         """Refuse what breaks a limit, before much of it is read."""
         for name, raw in recording.raws.items():
+            size = recordings.unpacked(raw.path) / 1e6
+            if self.megabytes is not None and size > self.megabytes:
+                raise DataError(f"{raw.path}: unpacked it has {size:,.1f} MB, and {self.megabytes:.4g} MB are allowed")
             if self.pixels is not None and name == self.windows.face:
                 _check_picture(raw.path, self.pixels)
             if self.length is None:

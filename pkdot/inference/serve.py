@@ -48,7 +48,8 @@ def serve(bundle: Path, host: str, port: int, limits: Limits, every: float | Non
     folder = bundle.parent if exported else folder_of(bundle)
     listener = _listener(host, port)
     own, number = listener.getsockname()[:2]
-    pool = pool_of(bundle, limits.parallel, limits.seconds, every=every, length=limits.length, pixels=limits.pixels)
+    taken = {"length": limits.length, "pixels": limits.pixels, "megabytes": limits.megabytes}
+    pool = pool_of(bundle, limits.parallel, limits.seconds, every=every, **taken)
     app = make_app(folder, described, pool, limits, sorted({host, own, "localhost", "127.0.0.1", "[::1]"}))
     config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=5, server_header=False, lifespan="on")
     server = uvicorn.Server(config)

@@ -6,12 +6,15 @@ import io
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from bundles import described, drawn, whatever
 from serving import face_bundle, filmed, opened, serving, write_clip
 
 import pkdot
+from pkdot import recordings
 from pkdot.inference.bundle import read_bundle, write_bundle
+from pkdot.inference.live import live_student
 from tests.features.conftest import write_video
 
 httpx = pytest.importorskip("httpx")
@@ -141,9 +144,38 @@ def test_every_file_has_the_limits_of_one(server, folder):
     for files, status, sentence in cases:
         answer = server.post("/predict", files={name: (f"a.{ENDINGS[name]}", one) for name, one in files.items()})
         assert (answer.status_code, sentence in answer.json()["error"]) == (status, True), answer.text
+    for ending, content in (("npz", archive()), ("parquet", table())):
+        assert len(content) < 50_000
+        answer = server.post("/predict", files={"face": ("a.mp4", clip), "pulse": (f"a.{ending}", content)})
+        assert "the pulse file: unpacked it has 4" in answer.text, "it is refused before it is read"
     two = {"face": ("a.mp4", clip + b"\0" * 1_500_000), "pulse": ("a.npy", b"\0" * 1_500_000)}
     assert windows(server.post("/predict", files=two))[0]["present"] == ["face"], "each is within the limit"
     assert server.post("/predict", content=b"\0" * 2_500_000).status_code == 413, "a body is one file"
+
+
+def archive():
+    """Four megabytes of zeros in an archive of a few kilobytes."""
+    file = io.BytesIO()
+    np.savez_compressed(file, a=np.zeros((1_000_000, 1), np.float32))
+    return file.getvalue()
+
+
+def table():
+    """Half a million rows of one number."""
+    file = io.BytesIO()
+    pd.DataFrame({"a": np.zeros(500_000)}).to_parquet(file)
+    return file.getvalue()
+
+
+def test_nothing_of_a_file_stays_in_memory(folder, tmp_path):
+    values = np.load(folder / "pulse.npy")
+    np.savez(tmp_path / "pulse.npz", values)
+    pd.DataFrame(values, columns=["a"]).to_parquet(tmp_path / "pulse.parquet")
+    student = live_student(folder / "student", threads=1)
+    for name in ("pulse.npz", "pulse.parquet"):
+        assert list(student.predict({"pulse": tmp_path / name}))
+        kept = (recordings._of_archive, recordings._table, recordings._numbers)
+        assert [one.cache_info().currsize for one in kept] == [0, 0, 0]
 
 
 ENDINGS = {"face": "mp4", "pulse": "npy"}
