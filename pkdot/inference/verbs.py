@@ -70,14 +70,18 @@ class Named(argparse.ArgumentParser):
         rest, given, left = [], {}, list(args or [])
         while left:
             word = left.pop(0)
-            name, _, value = word.partition("=")
+            name, joined, value = word.partition("=")
             known = any(option.startswith(name) for option in self._option_string_actions)
-            if not re.fullmatch(r"--[a-z][a-z0-9_]*", name) or known or not (value or left):
+            if not re.fullmatch(r"--[a-z][a-z0-9_]*", name) or known:
                 rest.append(word)
                 continue
+            if not joined and left and not left[0].startswith("--"):
+                value = left.pop(0)
+            if not value:
+                self.error(f"argument {name}: expected the file of a modality after it")
             if name.removeprefix("--") in given:
                 self.error(f"{name} is given twice; a recording has one file of each modality")
-            given[name.removeprefix("--")] = Path(value or left.pop(0))
+            given[name.removeprefix("--")] = Path(value)
         parsed, unknown = super().parse_known_args(rest, namespace)
         setattr(parsed, self.named, given)
         return parsed, unknown

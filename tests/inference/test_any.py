@@ -165,6 +165,13 @@ def test_a_file_that_ends_early_takes_no_window_from_the_others(predicted, recor
     np.testing.assert_allclose(numbers(found)[there:], numbers(whole)[there:], atol=1e-5)
 
 
+@pytest.mark.parametrize("words", [["--pulse"], ["--pulse", "--motion", "x.npy"], ["--pulse="], ["--pulse", ""]])
+def test_a_modality_whose_file_was_forgotten_takes_no_other_option_for_it(predicted, capsys, words):
+    with pytest.raises(SystemExit):
+        predicted(*words)
+    assert "argument --pulse: expected the file of a modality after it" in capsys.readouterr().err
+
+
 def test_a_modality_is_given_once(predicted, recordings):
     with pytest.raises(SystemExit):
         predicted("--motion", recordings["motion"], "--motion", recordings["motion"])
