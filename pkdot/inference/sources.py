@@ -141,7 +141,10 @@ class Wanted:
                 str(path), problem=f"{path}: the bundle takes {names}; name a table with a column for each"
             )
         chosen = [name for name, one in self.modalities.items() if not self.partial or _holds(path, one)]
-        return self.of_files(dict.fromkeys(chosen or self.modalities, path))
+        taken = {name: self.modalities[name] for name in chosen or self.modalities}
+        if problem := one_of_several(taken, path):
+            return Recording(str(path), problem=problem)
+        return self.of_files(dict.fromkeys(taken, path))
 
     def of_files(self, files: Mapping[str, Path]) -> Recording:
         """Return the recording whose modalities lie in these files, or in parts of them, as ``many.npz[a]``."""
@@ -189,6 +192,16 @@ class Wanted:
 def part_of(said: ModalityDescription, path: Path) -> str | None:
     """Return the part of a file that a modality takes, as in training; a file that holds one array has no parts."""
     return said.part if path.suffix.lower() in (".npz", *TABLES) else None
+
+
+def one_of_several(modalities: Mapping[str, ModalityDescription], path: Path) -> str:
+    """Say that a file holds one of several modalities and not which; nothing where it may hold all of them."""
+    parts: dict[str | None, list[str]] = {}
+    for name, said in modalities.items():
+        if said.feature.name not in SUFFIXES:  # the others find what is theirs in a file of several
+            parts.setdefault(part_of(said, path), []).append(name)
+    alike = next((names for names in parts.values() if len(names) > 1), None)
+    return f"{path}: may be {' or '.join(alike)}; give it by the name of its modality" if alike else ""
 
 
 def _holds(path: Path, said: ModalityDescription) -> bool:

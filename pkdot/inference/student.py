@@ -15,7 +15,7 @@ from pkdot.extras import advice
 from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, gaps_of, present_in
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle, takes_any
 from pkdot.inference.sources import Raw as File
-from pkdot.inference.sources import Recording, part_of
+from pkdot.inference.sources import Recording, one_of_several, part_of
 from pkdot.inference.windows import Window, Windows
 from pkdot.layout import WEIGHTS
 
@@ -138,6 +138,10 @@ class Student:
             A modality has no file, or there is a name that is none of a modality.
         """
         given = raw if isinstance(raw, Mapping) else dict.fromkeys(self.modalities, raw)
+        if not isinstance(raw, Mapping):
+            path = raw.path if isinstance(raw, Source) else Path(raw)
+            if problem := one_of_several(self.description.modalities, path):
+                raise DataError(problem)
         unknown, lacking = set(given) - set(self.modalities), set(self.modalities) - set(given)
         wrong = sorted(unknown if self.takes_any and given else unknown | lacking)
         if wrong:

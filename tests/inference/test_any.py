@@ -172,6 +172,24 @@ def test_a_modality_whose_file_was_forgotten_takes_no_other_option_for_it(predic
     assert "argument --pulse: expected the file of a modality after it" in capsys.readouterr().err
 
 
+def test_an_array_is_not_taken_for_two_modalities_at_once(folder, recordings, capsys, tmp_path):
+    """Both are arrays, and nothing in the file says which of them it is."""
+    said = "may be motion or pulse; give it by the name of its modality"
+    with pytest.raises(SystemExit):
+        main(["predict", str(folder), str(recordings["pulse"])])
+    assert said in capsys.readouterr().out
+    with pytest.raises(DataError, match=said):
+        pkdot.load_student(folder).predict(recordings["pulse"])
+    parts = whatever()
+    parts = parts.model_copy(
+        update={"modalities": {n: m.model_copy(update={"part": n}) for n, m in parts.modalities.items()}}
+    )
+    write_bundle(tmp_path / "parts", parts, drawn(parts))
+    np.savez(tmp_path / "many.npz", **{name: np.load(path) for name, path in recordings.items()})
+    main(["predict", str(tmp_path / "parts"), str(tmp_path / "many.npz")])
+    assert "motion+pulse" in capsys.readouterr().out, "the arrays of an archive have names"
+
+
 def test_a_modality_is_given_once(predicted, recordings):
     with pytest.raises(SystemExit):
         predicted("--motion", recordings["motion"], "--motion", recordings["motion"])
