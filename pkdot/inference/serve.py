@@ -74,7 +74,6 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
-    except OSError as error:
-        raise ConfigError(
-            f"{host}:{port}: cannot listen there ({error.strerror or error}); choose another --port"
-        ) from error
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{host}:{port}: cannot listen there ({why}); choose another --port") from error

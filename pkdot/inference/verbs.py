@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import re
 import sys
 import warnings
@@ -163,4 +164,6 @@ def serve(options: argparse.Namespace) -> None:
         limits = Limits(**{name: getattr(options, name) for name in Limits.model_fields})
     except ValidationError as error:
         raise ConfigError(sentences("serve", error, Limits)) from error
+    if options.every is not None and not 0 < options.every < math.inf:
+        raise ConfigError(f"--every is {options.every:g}; it takes seconds above zero")
     run(options.bundle, options.host, options.port, limits, options.every)

@@ -13,6 +13,7 @@ from serving import face_bundle, filmed, opened, serving, write_clip
 
 import pkdot
 from pkdot import recordings
+from pkdot.cli import main
 from pkdot.inference.bundle import read_bundle, write_bundle
 from pkdot.inference.live import live_student
 from tests.features.conftest import write_video
@@ -176,6 +177,19 @@ def test_nothing_of_a_file_stays_in_memory(folder, tmp_path):
         assert list(student.predict({"pulse": tmp_path / name}))
         kept = (recordings._of_archive, recordings._table, recordings._numbers)
         assert [one.cache_info().currsize for one in kept] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--port", "99999"], "127.0.0.1:99999: cannot listen there"),
+        (["--every", "0"], "--every is 0; it takes seconds above zero"),
+        (["--every", "nan"], "--every is nan; it takes seconds above zero"),
+    ],
+)
+def test_a_number_that_cannot_be_is_a_sentence(folder, words, sentence):
+    with pytest.raises(SystemExit, match=sentence):
+        main(["serve", str(folder / "student"), *words])
 
 
 ENDINGS = {"face": "mp4", "pulse": "npy"}
