@@ -17,7 +17,7 @@ real: $(READY)
 		results/watch/report.html results/watch/privilege.html
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: $(READY)
 	$(BIN)/ruff check .

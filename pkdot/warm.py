@@ -22,7 +22,10 @@ import sys
 from contextlib import suppress
 
 SOCKET = ".snakemake/pkdot.socket"  # relative to the folder of the run: such a path has at most 107 characters
-LIBRARIES = ("numpy", "pandas", "pyarrow.parquet", "pydantic", "torch", "yaml")
+LIBRARIES = (
+    "numpy", "pandas", "pyarrow.parquet", "pydantic", "torch", "yaml", "safetensors.torch", "sklearn.ensemble",
+    "sklearn.linear_model", "sklearn.pipeline", "scipy.signal",
+)  # fmt: skip
 THREADS = {  # settled when the libraries are loaded; Snakemake sets them for each job
     f"{name}_THREADS": "1" for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 }

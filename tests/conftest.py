@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+LONG = ("workflow", "simulation")  # folders of tests that take minutes: first, so that no worker is left alone with one
+
 CACHE = Path(__file__).parents[1] / "data" / "simulated" / ".cache"
 
 
@@ -14,3 +16,8 @@ def model_cache():
 
     build_head_model(CACHE)
     return CACHE
+
+
+def pytest_collection_modifyitems(items):
+    """Put the long tests first."""
+    items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 from synthetic import REPO, arrays_config, make_arrays, write_config
 
 NAMES = (
@@ -57,9 +58,12 @@ def checkout(folder: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a user who has activated the virtual environment, and has no tracking server."""
+    """The environment of a user who has activated the virtual environment, and has no tracking server.
+
+    Compiled code is kept, as everywhere: compiling all modules takes each job a second.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    left_out = ("PYTHONPATH", "MLFLOW_TRACKING_URI")
+    left_out = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "MLFLOW_TRACKING_URI")
     names = {
         "GIT_AUTHOR_NAME": "A",
         "GIT_AUTHOR_EMAIL": "a@b.c",
@@ -89,13 +93,19 @@ def commit(folder: Path, message: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory) -> Path:
-    """A checkout after its first `dvc repro`."""
-    folder = checkout(tmp_path_factory.mktemp("reproduced"))
-    call(folder, "git", "init", "-q")
-    commit(folder, "the experiment")
-    call(folder, "dvc", "repro")
-    commit(folder, "its results")
+def reproduced(tmp_path_factory, worker_id) -> Path:
+    """A checkout after its first `dvc repro`; the workers of a parallel run share one."""
+    root = tmp_path_factory.getbasetemp()
+    root = root if worker_id == "master" else root.parent
+    with FileLock(root / "reproduced.lock"):
+        folder = root / "reproduced"
+        if not folder.exists():
+            made = checkout(root / "unfinished" / "reproduced")
+            call(made, "git", "init", "-q")
+            commit(made, "the experiment")
+            call(made, "dvc", "repro")
+            commit(made, "its results")
+            made.rename(folder)
     return folder
 
 
