@@ -16,7 +16,7 @@ QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 BANDS = 5
 STATISTICS = 3 + len(QUANTILES) + BANDS  # that are read of a channel
 SHARE = 1e-6  # of the power, which a logarithm starts from
-TINY = 1e-12  # keeps a division by nothing finite
+TINY = 1e-12  # the least power, which keeps a division finite; added, the exporter would take it for 0
 
 
 class Cnn1dOptions(Params):
@@ -109,4 +109,4 @@ def _bands(values: Tensor) -> Tensor:
     frequencies = torch.arange(1, count + 1, device=values.device)
     band = (BANDS * frequencies.log() / math.log(count + 1)).long()
     inside = (band[:, None] == torch.arange(BANDS, device=values.device)).to(power.dtype)
-    return (power @ inside / (power.sum(dim=2, keepdim=True) + TINY) + SHARE).log()
+    return (power @ inside / power.sum(dim=2, keepdim=True).clamp(min=TINY) + SHARE).log()

@@ -71,6 +71,13 @@ def test_values_of_two_modalities_come_in_their_units_for_a_batch_of_any_size(va
         other.predict_arrays({"motion": arrays["motion"]})
 
 
+def test_a_signal_that_stands_still_is_predicted_as_by_torch(values):
+    one, other = (pkdot.load_student(path) for path in (values, values / "student.onnx"))
+    arrays = {"motion": np.ones((2, 2, 32), dtype=np.float32), "pulse": np.zeros((2, 1, 32), dtype=np.float32)}
+    arrays["motion"][1, :, :16] = np.random.default_rng(1).normal(size=(2, 16))
+    np.testing.assert_allclose(other.predict_arrays(arrays), one.predict_arrays(arrays), atol=1e-4)
+
+
 def test_rows_of_the_export_are_those_of_the_bundle(faces, clip, tmp_path):
     tables = []
     for path in (faces[0], faces[1].path):
