@@ -43,9 +43,23 @@ class Answer(Params):
         """Numbers that a head gives for each row."""
         return self.frames * len(self.targets) if self.classes is None else len(self.classes)
 
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Return the features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D)."""
-        return tokens.flatten(0, 1) if self.sequence else tokens.mean(dim=1)
+    def pool(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
+        """Return the features of the rows from those of the tokens: (B, T, D) -> (B, D) or (B * T, D).
+
+        Parameters
+        ----------
+        tokens : Tensor, shape (B, T, D)
+        there : Tensor of bool, shape (B, T), optional
+            Which tokens a mean is taken over; by default those that are not NaN, and NaN where all are.
+        """
+        from pkdot.presence import some
+
+        if self.sequence:
+            return tokens.flatten(0, 1)
+        lost = tokens.isnan() if there is None else ~there[..., None]
+        if not some(lost):
+            return tokens.mean(dim=1)
+        return tokens.masked_fill(lost, 0.0).sum(dim=1) / (~lost).sum(dim=1)
 
     def rows_per_sample(self, tokens: int) -> int:
         """Return rows that a sample of so many tokens makes."""

@@ -108,23 +108,22 @@ class Ensemble(nn.Module):
         first: Any = self.students[0]
         return {name: encoder.describe() for name, encoder in encoders.items()}, first.describe()
 
-    def logits(self, arrays: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+    def logits(self, arrays: dict[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """Return the logits of all students together, before the temperature, shape (R, outputs)."""
         shared = {name: encoder(arrays[name]) for name, encoder in self.encoders.items()}
-        return self.answer.average([student(arrays, shared, present).logits for student in self.students])
+        return self.answer.average([student(arrays, shared, mask).logits for student in self.students])
 
-    def forward(self, arrays: dict[str, Tensor], present: Tensor | None = None) -> Tensor:
+    def forward(self, arrays: dict[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """Predict from arrays by modality, each of shape (B, *shape), in the dtype of the feature.
 
-        Students of whatever modalities are there take a mask too, shape (B, M, T), modalities in their order; what
-        it hides may be anything.
+        A mask, shape (B, M, T), modalities in their order, says which tokens are present; by default all are.
 
         Returns
         -------
         Tensor, shape (B, classes) or (B, T * frames, targets)
             Calibrated probabilities of the classes, or values of every frame.
         """
-        logits = self.logits(arrays, present)
+        logits = self.logits(arrays, mask)
         if not self.answer.regression:
             logits = logits / self.temperature
         samples = next(iter(arrays.values())).shape[0]  # len() would be a constant of an exported network

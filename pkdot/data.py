@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pkdot.features.base import present_in
+from pkdot.features.base import usable_in
 from pkdot.files import open_array, read_json
 from pkdot.layout import ABOUT, INDEX
 from pkdot.provenance import verified
@@ -92,7 +92,8 @@ class Features:
 def present_tokens(index: Path, samples: Samples, tokens: int) -> np.ndarray:
     """Return which tokens in time of a modality are there, by the mask of the feature stage.
 
-    A token is there where its sample has an array, and at least half of its time was not filled in.
+    A token is there where its sample has an array, and at least half of its time was not filled in. Of a sample with an
+    array of which no token would be there, all are: a feature has taken it for good enough.
 
     Parameters
     ----------
@@ -110,7 +111,7 @@ def present_tokens(index: Path, samples: Samples, tokens: int) -> np.ndarray:
     found = np.repeat(table["valid"].to_numpy(dtype=bool)[:, None], tokens, axis=1)
     for row, gaps in enumerate(table.get("gaps", [])):
         if len(gaps):
-            found[row] &= present_in(gaps, tokens)
+            found[row] &= usable_in(gaps, tokens)
     return found
 
 

@@ -23,6 +23,7 @@ from pkdot.descriptions import (
 from pkdot.encoders.base import Encoder, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.base import TNet
+from pkdot.presence import known, present, shown, without
 
 
 class Goal(Protocol):
@@ -32,8 +33,8 @@ class Goal(Protocol):
     def outputs(self) -> int:
         """Numbers that a head gives for each row."""
 
-    def pool(self, tokens: Tensor) -> Tensor:
-        """Return the features of the rows from those of the tokens."""
+    def pool(self, tokens: Tensor, there: Tensor | None = None) -> Tensor:
+        """Return the features of the rows from those of the tokens, of those that are there."""
 
 
 NONE = torch.empty(0)
@@ -111,7 +112,7 @@ class Headed(nn.Module):
 
 
 class Teacher(Headed):
-    """Fusion of prevalent and privileged embeddings, and a head."""
+    """Fusion of prevalent and privileged embeddings, and a head; a token that is NaN is absent."""
 
     def __init__(self, prevalent: int, privileged: int, dim: int, fusion: FusionChoice, task: Goal) -> None:
         super().__init__(dim, task)
@@ -121,7 +122,8 @@ class Teacher(Headed):
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Outputs:
         """Fuse (B, T, P) and (B, T, Q)."""
-        features, pooled = self.pool(self.fusion(prevalent, privileged)), self.pool(prevalent)
+        there = shown(present(prevalent) | present(privileged))
+        features, pooled = self.pool(self.fusion(prevalent, privileged), there), known(self.pool(prevalent))
         return Outputs(self.logits(features, pooled), features, self.pool(privileged), pooled)
 
     def describe(self, kind: Literal["hallucinating", "imputing"]) -> FusedDescription:
@@ -145,7 +147,7 @@ class HallucinatingStudent(nn.Module):
 
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
-        return self.teacher(prevalent, self.tnet(prevalent))
+        return self.teacher(prevalent, self.tnet.hallucinate(prevalent))
 
     def describe(self) -> FusedDescription:
         """Return what it takes to build the network again."""
@@ -170,7 +172,8 @@ class ImputingStudent(nn.Module):
 
     def forward(self, prevalent: Tensor) -> TokenOutputs:
         """Predict from (B, T, P)."""
-        outputs = self.teacher(prevalent, prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1]))
+        zeros = prevalent.new_zeros(*prevalent.shape[:2], self.teacher.widths[1])
+        outputs = self.teacher(prevalent, without(zeros, present(prevalent)))
         return TokenOutputs(outputs.logits, outputs.features, prevalent=outputs.prevalent, tokens=prevalent)
 
     def describe(self) -> FusedDescription:
@@ -194,7 +197,8 @@ class PrevalentStudent(Headed):
 
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
-        features, pooled = self.pool(self.layers(prevalent)), self.pool(prevalent)
+        features = self.pool(self.layers(known(prevalent)), shown(present(prevalent)))
+        pooled = known(self.pool(prevalent))
         return Outputs(self.logits(features, pooled), features, prevalent=pooled)
 
     def describe(self) -> PrevalentDescription:
@@ -213,7 +217,7 @@ class LinearStudent(nn.Module):
 
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
-        pooled = self.pool(prevalent)
+        pooled = known(self.pool(prevalent))
         return Outputs(self.head(pooled), pooled, prevalent=pooled)
 
     def describe(self) -> LinearDescription:
@@ -273,7 +277,9 @@ class StudentNetwork(nn.Module):
         self.encoders, self.student = nn.ModuleDict(encoders), student
         self.modalities = list(encoders) if modalities is None else list(modalities)
 
-    def embed(self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None) -> Tensor:
+    def embed(
+        self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         """Return the prevalent embeddings, shape (B, T, P), of arrays by modality.
 
         Parameters
@@ -282,19 +288,20 @@ class StudentNetwork(nn.Module):
             Modality -> arrays of shape (B, *shape).
         embedded : dict of str to Tensor, optional
             Modality -> standardised embeddings that are known already, for modalities without an encoder or arrays.
+        mask : Tensor of bool, shape (B, M, T), optional
+            Which tokens are present, modalities in their order; the others become NaN. By default all are.
         """
         own = {name: encoder(arrays[name]) for name, encoder in self.encoders.items() if name in arrays}
-        return torch.cat([{**(embedded or {}), **own}[name] for name in self.modalities], dim=-1)
+        values = [{**(embedded or {}), **own}[name] for name in self.modalities]
+        if mask is not None:
+            values = [without(one, mask[:, number]) for number, one in enumerate(values)]
+        return torch.cat(values, dim=-1)
 
     def forward(
-        self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None, present: Tensor | None = None
+        self, arrays: dict[str, Tensor], embedded: dict[str, Tensor] | None = None, mask: Tensor | None = None
     ) -> Outputs:
-        """Predict from arrays by modality; see `embed`.
-
-        A student of whatever modalities are there takes a mask too, shape (B, M, T), modalities in their order.
-        """
-        embeddings = self.embed(arrays, embedded)
-        return self.student(embeddings) if present is None else self.student(embeddings, present)
+        """Predict from arrays by modality; see `embed`."""
+        return self.student(self.embed(arrays, embedded, mask))
 
     def describe(self) -> NetworkDescription:
         """Return what it takes to build the network again."""

@@ -4,18 +4,21 @@ T-Net is the hallucination stream: it is drawn to the true privileged embeddings
 as by Hoffman, Gupta and Darrell (CVPR 2016), while the student imitates the teacher's predictions.
 """
 
+import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn.functional import mse_loss
 
 from pkdot.distillation.base import Distiller, Options, register
 from pkdot.distillation.generalized_distillation import imitation_loss
+from pkdot.hallucination.base import squared_error
 from pkdot.networks import Outputs
+from pkdot.presence import filled, known
 
 
 def hallucination_loss(hallucinated: Tensor, privileged: Tensor) -> Tensor:
-    """Return the mean squared difference after a sigmoid: (B, Q) twice -> scalar in [0, 1]."""
-    return mse_loss(hallucinated.sigmoid(), privileged.sigmoid())
+    """Return the mean squared difference after a sigmoid, where both are known: (B, Q) twice -> scalar in [0, 1]."""
+    truth = filled(privileged, hallucinated.isnan(), torch.nan)
+    return squared_error(known(hallucinated).sigmoid(), truth.sigmoid())
 
 
 class HallucinationOptions(Options):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pkdot.distillation.base import Context, register
 from pkdot.distillation.student_only import StudentOnly
+from pkdot.hallucination.base import pairs
 from pkdot.networks import ImputingStudent, Outputs, TokenOutputs
 
 
@@ -39,5 +40,5 @@ class ZeroImputation(StudentOnly):
         tokens = cast(TokenOutputs, student).tokens
         privileged = teacher.privileged.unflatten(0, (len(tokens), -1)).expand(-1, tokens.shape[1], -1)
         kept = torch.rand(len(tokens), 1, 1, device=tokens.device) >= self.dropped
-        outputs = self.network.teacher(tokens, privileged * kept)
+        outputs = self.network.teacher(tokens, pairs(tokens, privileged * kept))
         return self.context.task.loss(outputs.logits, student.target)

@@ -66,7 +66,6 @@ class CompletionParams(ArmParams):
 def train_completions(
     manifest: Path,
     splits: Path,
-    features: list[Path],
     embeddings: list[Path],
     teachers: Path,
     out: Path,
@@ -86,8 +85,6 @@ def train_completions(
     ----------
     manifest, splits : Path
         The samples and the folds.
-    features : list of Path
-        index.parquet of every modality.
     embeddings : list of Path
         embeddings.npy of every modality; the weights of the encoders lie beside them.
     teachers : Path
@@ -104,13 +101,13 @@ def train_completions(
 
     device = prepare(params.compute)
     encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
-    inputs = [manifest, splits, *features, *embeddings, *encoders.values()]
+    inputs = [manifest, splits, *embeddings, *encoders.values()]
     inputs += [trained(teachers, seed, UPPER_BOUND) / OUTPUTS for seed in params.seeds]
     inputs += [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
     name = fold_name(params.fold)
     with job(__name__, out, params, inputs=inputs, record=name) as scratch:
         fold = Fold(manifest, splits, embedding_paths(embeddings), params, device)
-        grid = _Grid(fold, {path.parent.name: path for path in features}, params)
+        grid = _Grid(fold, params)
         heads = {modality: _head(path) for modality, path in encoders.items()}
         taught = _teachers(grid.fold, teachers, params)
         sums: dict[str, Tensor] = {}
@@ -136,17 +133,15 @@ def train_completions(
 class _Grid:
     """The tokens of a fold, and the masks that all completions share."""
 
-    def __init__(self, fold: Fold, features: dict[str, Path], params: CompletionParams) -> None:
+    def __init__(self, fold: Fold, params: CompletionParams) -> None:
         import torch
 
-        from pkdot.data import present_tokens
+        from pkdot.presence import present
 
         self.fold, self.params = fold, params
         self.names = sorted(fold.modalities)
         self.tokens = torch.stack([fold.modalities[name] for name in self.names], dim=1)
-        there = [present_tokens(features[name], fold.samples, self.tokens.shape[2]) for name in self.names]
-        given = torch.from_numpy(np.stack(there, axis=1)).to(fold.device)
-        self.given = given & ~self.tokens.isnan().any(dim=-1)
+        self.given = present(self.tokens)
         self.test = fold.test[fold.complete[fold.test]]
         people = fold.samples.table["group_id"].to_numpy()[self.test]
         self.units, self.unit_of = np.unique(people, return_inverse=True)

@@ -106,6 +106,12 @@ def present_in(gaps: Sequence[float], tokens: int) -> np.ndarray:
     return (ends - begins).sum(axis=0) <= 0.5 + 1e-9
 
 
+def usable_in(gaps: Sequence[float], tokens: int) -> np.ndarray:
+    """Return the same, but all tokens where none is present: whether such a sample is used, its feature has said."""
+    found = present_in(gaps, tokens)
+    return found if found.any() else ~found
+
+
 class TooFewFaces(DataError):
     """Too few frames show the face; ``share`` of them do."""
 

@@ -42,5 +42,8 @@ class Fusion(nn.Module):
         self.dim, self.options = dim, options
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
-        """Fuse (B, T, P) and (B, T, Q) to (B, T, D)."""
+        """Fuse (B, T, P) and (B, T, Q) to (B, T, D); a value that is NaN is absent, and must not reach any other token.
+
+        See ``pkdot.presence``.
+        """
         raise TypeError(f"{type(self).__name__} has no forward")

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pkdot.fusion.base import Fusion, register
 from pkdot.params import Params
+from pkdot.presence import known
 
 
 class ConcatOptions(Params):
@@ -31,4 +32,4 @@ class Concat(Fusion):
         )
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
-        return self.layers(torch.cat((prevalent, privileged), dim=-1))
+        return self.layers(known(torch.cat((prevalent, privileged), dim=-1)))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from pkdot.errors import ConfigError
 from pkdot.fusion.base import Fusion, register
 from pkdot.params import Params
+from pkdot.presence import hidden, known
 
 
 class GatedCrossAttentionOptions(Params):
@@ -37,10 +38,11 @@ class GatedCrossAttention(Fusion):
         self.gate = nn.Linear(2 * dim, dim)
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
-        v, p = (
-            own(project(x)) for own, project, x in zip(self.own, self.project, (prevalent, privileged), strict=True)
-        )
-        a_v = self.norm[0](v + self.cross[0](v, p, p, need_weights=False)[0])
-        a_p = self.norm[1](p + self.cross[1](p, v, v, need_weights=False)[0])
+        sides = prevalent, privileged
+        hide_v, hide_p = hide = [hidden(x) for x in sides]
+        projected = [project(known(x)) for project, x in zip(self.project, sides, strict=True)]
+        v, p = (own(x, src_key_padding_mask=h) for own, x, h in zip(self.own, projected, hide, strict=True))
+        a_v = self.norm[0](v + self.cross[0](v, p, p, key_padding_mask=hide_p, need_weights=False)[0])
+        a_p = self.norm[1](p + self.cross[1](p, v, v, key_padding_mask=hide_v, need_weights=False)[0])
         gate = torch.sigmoid(self.gate(torch.cat((a_v, a_p), dim=-1)))
         return gate * a_v + (1 - gate) * a_p

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from pkdot.fusion.base import Fusion, register
 from pkdot.params import Params
+from pkdot.presence import filled, known, present, shown, some
 
 
 class JointCrossAttentionOptions(Params):
@@ -33,13 +34,19 @@ class JointCrossAttention(Fusion):
         self.combine = nn.Sequential(nn.LayerNorm(2 * dim), nn.Dropout(options.dropout), nn.Linear(2 * dim, dim))
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Tensor:
-        own = [project(x) for project, x in zip(self.project, (prevalent, privileged), strict=True)]
-        joint = torch.cat(own, dim=-1)
-        return self.combine(torch.cat([side(x, joint) for side, x in zip(self.sides, own, strict=True)], dim=-1))
+        sides = prevalent, privileged
+        there = [present(x) for x in sides]
+        projected = [project(known(x)) for project, x in zip(self.project, sides, strict=True)]
+        # what is absent is zero, so that no correlation with it has a say
+        own = [filled(x, ~t[..., None], 0.0) for x, t in zip(projected, there, strict=True)]
+        joint, counted = torch.cat(own, dim=-1), shown(there[0] | there[1])
+        count = counted.sum(dim=1)[:, None, None] if some(~counted) else counted.shape[1]
+        parts = [side(x, joint, count) for side, x in zip(self.sides, own, strict=True)]
+        return self.combine(torch.cat(parts, dim=-1))
 
 
 class _Side(nn.Module):
-    """What one side's tokens (B, T, D) make of the joint tokens (B, T, 2 D)."""
+    """What one side's tokens (B, T, D) make of the joint tokens (B, T, 2 D), of which ``count`` are there."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -48,8 +55,7 @@ class _Side(nn.Module):
         self.from_joint = nn.Linear(2 * dim, hidden, bias=False)
         self.back = nn.Linear(hidden, dim, bias=False)
 
-    def forward(self, own: Tensor, joint: Tensor) -> Tensor:
-        tokens, width = joint.shape[1:]
-        correlation = torch.tanh(own @ self.correlate(joint).transpose(1, 2) / width**0.5)
-        attended = torch.relu(self.from_own(own) + self.from_joint(correlation @ joint / tokens))
+    def forward(self, own: Tensor, joint: Tensor, count: Tensor | int) -> Tensor:
+        correlation = torch.tanh(own @ self.correlate(joint).transpose(1, 2) / joint.shape[2] ** 0.5)
+        attended = torch.relu(self.from_own(own) + self.from_joint(correlation @ joint / count))
         return own + self.back(attended)

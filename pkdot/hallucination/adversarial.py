@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from pkdot.hallucination.base import Lesson, TNetOptions, perceptron, register
 from pkdot.hallucination.mlp import MLP
+from pkdot.presence import known
 
 
 class AdversarialOptions(TNetOptions):
@@ -29,9 +30,9 @@ def gradient_penalty(critic: nn.Module, prevalent: Tensor, one: Tensor, other: T
     ----------
     critic : nn.Module
         (..., P + Q) -> (..., 1).
-    prevalent : Tensor, shape (B, T, P)
-    one, other : Tensor, shape (B, T, Q)
-    share : Tensor, shape (B, T, 1)
+    prevalent : Tensor, shape (..., P)
+    one, other : Tensor, shape (..., Q)
+    share : Tensor, shape (..., 1)
         Where between the two the gradient is taken.
     """
     between = (share * one + (1 - share) * other).detach().requires_grad_()
@@ -51,12 +52,14 @@ class Adversarial(MLP):
         return perceptron([sum(self.widths), *self.hidden, 1])
 
     def loss(self, lesson: Lesson) -> Tensor:
-        critic, prevalent, truth = lesson.companion, lesson.prevalent, lesson.privileged
-        guess = self(prevalent)
+        critic, there = lesson.companion, ~lesson.privileged.isnan().any(dim=-1)
+        chosen = (lesson.prevalent, lesson.privileged, self(lesson.prevalent), lesson.uniform(lesson.privileged))
+        prevalent, truth, guess, share = (x[there] for x in chosen)
+        prevalent = known(prevalent)
         frozen = {name: value.detach() for name, value in critic.named_parameters()}
         deceived = functional_call(critic, frozen, torch.cat((prevalent, guess), dim=-1)).mean()
         error = (guess - truth).square().mean() - self.options.weight * deceived
         fake = guess.detach()
         told = critic(torch.cat((prevalent, fake), dim=-1)) - critic(torch.cat((prevalent, truth), dim=-1))
-        steep = gradient_penalty(critic, prevalent, truth, fake, lesson.uniform(truth))
+        steep = gradient_penalty(critic, prevalent, truth, fake, share)
         return error + told.mean() + self.options.penalty * steep

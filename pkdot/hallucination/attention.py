@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pkdot.hallucination.base import TNet, TNetOptions, perceptron, register
+from pkdot.presence import hidden, known
 
 
 class AttentionOptions(TNetOptions):
@@ -45,7 +46,7 @@ class Attention(TNet):
         self.layers = perceptron([width, *hidden, privileged])
 
     def forward(self, prevalent: Tensor) -> Tensor:
-        own = self.project(prevalent)
+        own, hide = self.project(known(prevalent)), hidden(prevalent)
         placed = own + times(own.shape[1], own.shape[2], own.device)
-        found = self.attend(self.query(placed), placed, placed, need_weights=False)[0]
+        found = self.attend(self.query(placed), placed, placed, key_padding_mask=hide, need_weights=False)[0]
         return self.layers(self.norm(own + found))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from pkdot.params import Params
+from pkdot.presence import filled, known, present, some, without
 from pkdot.registry import Choice, Registry
 
 register = Registry("pkdot.hallucination", "T-Net")
@@ -54,7 +55,8 @@ class Lesson:
     Attributes
     ----------
     prevalent, privileged : Tensor, shape (B, T, P) and (B, T, Q)
-        The embeddings of either side.
+        The embeddings of either side; NaN where a token is absent, and of the privileged ones also where the prevalent
+        token of the same time is.
     disagreement : callable (prevalent, hallucinated, privileged) -> Tensor
         How far the frozen teacher's predictions from hallucinated tokens are from those that it makes from true ones.
     companion : nn.Module
@@ -103,8 +105,12 @@ class TNet(nn.Module):
         self.widths, self.hidden, self.options = (prevalent, privileged), list(hidden), options
 
     def forward(self, prevalent: Tensor) -> Tensor:
-        """Map (B, T, P) to (B, T, Q)."""
+        """Map (B, T, P) to (B, T, Q); a value that is NaN is absent, and must not reach any other token."""
         raise TypeError(f"{type(self).__name__} has no forward")
+
+    def hallucinate(self, prevalent: Tensor) -> Tensor:
+        """Map (B, T, P) to (B, T, Q), of which the tokens are absent that were to be told from an absent one."""
+        return without(self(prevalent), present(prevalent))
 
     def fit(self, prevalent: Tensor, privileged: Tensor, subjects: Tensor) -> None:
         """Set what is set in closed form, before any step; most kinds have nothing to set.
@@ -123,7 +129,19 @@ class TNet(nn.Module):
 
     def loss(self, lesson: Lesson) -> Tensor:
         """Return the loss of a batch: the squared error by default."""
-        return mse_loss(self(lesson.prevalent), lesson.privileged)
+        return squared_error(self(lesson.prevalent), lesson.privileged)
+
+
+def pairs(prevalent: Tensor, privileged: Tensor) -> Tensor:
+    """Return the privileged tokens (B, T, Q) of which the prevalent one is there; the others become NaN."""
+    return without(privileged, present(prevalent))
+
+
+def squared_error(guess: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean squared error over the values of which the truth is known: it is NaN where it is not."""
+    lost = truth.isnan()
+    error = mse_loss(filled(guess, lost, 0.0), known(truth))
+    return error * (lost.numel() / (~lost).sum().clamp_min(1)) if some(lost) else error
 
 
 def build_tnet(kind: TNetChoice, prevalent: int, privileged: int, hidden: list[int]) -> TNet:

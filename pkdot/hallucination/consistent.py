@@ -7,7 +7,7 @@ Garcia, Morerio and Murino, ECCV 2018, arXiv 1806.07110.
 from pydantic import Field
 from torch import Tensor
 
-from pkdot.hallucination.base import Lesson, TNetOptions, register
+from pkdot.hallucination.base import Lesson, TNetOptions, register, squared_error
 from pkdot.hallucination.mlp import MLP
 
 
@@ -26,5 +26,5 @@ class Consistent(MLP):
 
     def loss(self, lesson: Lesson) -> Tensor:
         guess = self(lesson.prevalent)
-        error = (guess - lesson.privileged).square().mean()
+        error = squared_error(guess, lesson.privileged)
         return error + self.options.weight * lesson.disagreement(lesson.prevalent, guess, lesson.privileged)

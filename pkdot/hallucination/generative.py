@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register
+from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register, squared_error
+from pkdot.presence import known
 
 
 class GenerativeOptions(TNetOptions):
@@ -39,7 +40,7 @@ class Generative(TNet):
 
     def velocity(self, prevalent: Tensor, token: Tensor, time: Tensor) -> Tensor:
         """Return where tokens on their way move, shape (..., Q), at times of shape (..., 1)."""
-        return self.layers(torch.cat((prevalent, token, time), dim=-1))
+        return self.layers(torch.cat((known(prevalent), token, time), dim=-1))
 
     def forward(self, prevalent: Tensor) -> Tensor:
         shape = (*prevalent.shape[:2], self.options.draws)
@@ -52,5 +53,5 @@ class Generative(TNet):
 
     def loss(self, lesson: Lesson) -> Tensor:
         start, truth, time = lesson.noise(lesson.privileged), lesson.privileged, lesson.uniform(lesson.privileged)
-        moved = self.velocity(lesson.prevalent, (1 - time) * start + time * truth, time)
-        return (moved - (truth - start)).square().mean()
+        moved = self.velocity(lesson.prevalent, (1 - time) * start + time * known(truth), time)
+        return squared_error(moved, truth - start)

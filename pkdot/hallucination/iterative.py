@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register
+from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register, squared_error
+from pkdot.presence import known
 
 
 class IterativeOptions(TNetOptions):
@@ -35,6 +36,7 @@ class Iterative(TNet):
 
     def guesses(self, prevalent: Tensor) -> list[Tensor]:
         """Return the first guess and what it is after each correction, each of shape (B, T, Q)."""
+        prevalent = known(prevalent)
         found = [self.begin(prevalent)]
         for _ in range(self.options.steps):
             found.append(found[-1] + self.layers(torch.cat((prevalent, found[-1]), dim=-1)))
@@ -44,5 +46,5 @@ class Iterative(TNet):
         return self.guesses(prevalent)[-1]
 
     def loss(self, lesson: Lesson) -> Tensor:
-        errors = [(guess - lesson.privileged).square().mean() for guess in self.guesses(lesson.prevalent)]
+        errors = [squared_error(guess, lesson.privileged) for guess in self.guesses(lesson.prevalent)]
         return torch.stack(errors).mean()

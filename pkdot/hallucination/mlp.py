@@ -4,6 +4,7 @@ from torch import Tensor
 
 from pkdot.hallucination.base import TNet, perceptron, register
 from pkdot.params import Params
+from pkdot.presence import known
 
 
 @register("mlp")
@@ -15,4 +16,4 @@ class MLP(TNet):
         self.layers = perceptron([prevalent, *hidden, privileged])
 
     def forward(self, prevalent: Tensor) -> Tensor:
-        return self.layers(prevalent)
+        return self.layers(known(prevalent))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
+from pkdot.presence import known
+
 CHANCE = 0.5  # retrieval rank of a guess that knows nothing of its sample
 CHUNK = 256  # samples whose distances to all others are held at once
 
@@ -18,19 +20,24 @@ def recovery(hallucinated: Tensor, privileged: Tensor) -> dict[str, float | None
     Parameters
     ----------
     hallucinated, privileged : Tensor, shape (B, T, Q)
-        The embeddings that T-Net makes, and the true ones.
+        The embeddings that T-Net makes, and the true ones; these are NaN where they are not known, and do not count.
 
     Returns
     -------
     dict
         ``explained_variance``: the share of the variance around the mean of the training part, which is zero.
-        ``cosine``: the mean cosine similarity of tokens. ``retrieval_rank``: see `retrieval_rank`; 0.5 is chance.
+        ``cosine``: the mean cosine similarity of tokens. ``retrieval_rank``: see `retrieval_rank`; 0.5 is
+        chance; of the samples that have all tokens.
     """
+    lost = privileged.isnan()
+    rows, tokens = ~lost.flatten(1).any(dim=1), ~lost.any(dim=-1)
+    rank = retrieval_rank(hallucinated[rows], privileged[rows])
+    hallucinated, privileged = hallucinated.masked_fill(lost, 0.0), known(privileged)
     error, whole = (hallucinated - privileged).square().sum(), privileged.square().sum()
     values = {
         "explained_variance": float(1 - error / whole),
-        "cosine": float(cosine_similarity(hallucinated, privileged, dim=-1).mean()),
-        "retrieval_rank": retrieval_rank(hallucinated, privileged),
+        "cosine": float(cosine_similarity(hallucinated, privileged, dim=-1)[tokens].mean()),
+        "retrieval_rank": rank,
     }
     return {name: value if math.isfinite(value) else None for name, value in values.items()}
 

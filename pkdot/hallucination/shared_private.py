@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register
+from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register, squared_error
+from pkdot.presence import known
 
 
 class SharedPrivateOptions(TNetOptions):
@@ -105,6 +106,8 @@ class SharedPrivate(TNet):
     def fit(self, prevalent: Tensor, privileged: Tensor, subjects: Tensor) -> None:
         one, other = (x.detach().cpu().double().flatten(0, 1) for x in (prevalent, privileged))
         of_token = subjects.cpu().repeat_interleave(privileged.shape[1])
+        there = ~(one.isnan().any(dim=1) | other.isnan().any(dim=1))
+        one, other, of_token = one[there], other[there], of_token[there]
         count = shared_count(one, other, of_token, self.options.least, self.options.ridge)
         found = canonical(one, other, self.options.ridge)
         centred = other - found.centre_right
@@ -120,7 +123,7 @@ class SharedPrivate(TNet):
         return self.centre + (privileged - self.centre) @ self.coordinates @ self.basis
 
     def forward(self, prevalent: Tensor) -> Tensor:
-        return self.centre + self.layers(prevalent) @ self.basis
+        return self.centre + self.layers(known(prevalent)) @ self.basis
 
     def loss(self, lesson: Lesson) -> Tensor:
-        return (self(lesson.prevalent) - self.shared(lesson.privileged)).square().mean()
+        return squared_error(self(lesson.prevalent), self.shared(lesson.privileged))

@@ -20,7 +20,7 @@ from pkdot.inference.bundle import folder_of
 from pkdot.inference.exported import KEY, ExportedStudent
 from pkdot.inference.measured import primary_metric
 from pkdot.inference.sources import Wanted, recordings
-from pkdot.inference.student import Student
+from pkdot.inference.student import PRESENT, Student
 from pkdot.inference.windows import Windows
 from pkdot.layout import CARD, ONNX
 from pkdot.params import canonical
@@ -32,7 +32,6 @@ LIMIT = 1e-4  # largest difference of a probability, or of a value in deviations
 CHECKED = 64  # samples that both are run on
 DRAWN = 8  # samples that are drawn where no clip is given
 OUTPUT = "predictions"
-PRESENT = "present"  # the mask of a student that takes whatever modalities are there
 HEADING = "## In 8 bits"
 RECORD = "run.json"
 
@@ -100,7 +99,7 @@ def export(bundle: Path, clips: list[str], out: Path | None = None, int8: bool =
             from pkdot.inference.quantise import quantise
 
             whole = ExportedStudent.load(beside)
-            quantise(beside, arrays if clips else None)
+            quantise(beside, student.inputs(arrays) if clips else None)
             small = ExportedStudent.load(beside)
             found = compared(whole, small, arrays)
             _note(folder_of(bundle) / CARD, changed([whole, small], found, bool(clips)))
@@ -136,11 +135,18 @@ def drawn(student: Student) -> dict[str, np.ndarray]:
 
 
 def compared(one: Student, other: Student, arrays: dict[str, np.ndarray]) -> Compared:
-    """Compare two students on the same arrays, all at once and one by one."""
-    count = len(next(iter(arrays.values())))
-    truth = one.predict_arrays(arrays)
-    single = [other.predict_arrays({name: value[i : i + 1] for name, value in arrays.items()}) for i in range(count)]
-    found = np.stack([other.predict_arrays(arrays), np.concatenate(single)])
+    """Compare two students on the same arrays, all at once and one by one; tokens are hidden where they may be."""
+    batch = one.inputs(arrays)
+    mask, count = batch.get(PRESENT), len(next(iter(batch.values())))
+    if mask is not None:
+        mask.reshape(count, -1)[np.arange(1, count), np.arange(1, count) % mask[0].size] = False
+    rows = (slice(i, i + 1) for i in range(count))
+    single = [
+        other.predict_arrays({name: value[i] for name, value in arrays.items()}, None if mask is None else mask[i])
+        for i in rows
+    ]
+    truth = one.predict_arrays(arrays, mask)
+    found = np.stack([other.predict_arrays(arrays, mask), np.concatenate(single)])
     apart = np.abs(found - truth) / np.array(one.description.answer.deviation or [1.0])
     same = float((found.argmax(-1) == truth.argmax(-1)).mean()) if one.classes else 1.0
     return Compared(Path(), count, float(apart.max()), float(apart.mean()), same)
@@ -160,18 +166,17 @@ def write_onnx(student: Student, path: Path, arrays: dict[str, np.ndarray]) -> N
         def forward(self, *arrays: torch.Tensor) -> torch.Tensor:
             return self.network(dict(zip(self.names, arrays, strict=False)), *arrays[len(self.names) :])
 
-    names, batches = student.modalities, student.batch(arrays)
-    values = [*batches.values(), *([student.shown(batches, None)] if student.takes_any else [])]
-    inputs = [*names, PRESENT][: len(values)]
-    example = tuple(torch.from_numpy(value[:2] if len(value) > 1 else np.repeat(value, 2, 0)) for value in values)
+    inputs = student.inputs(arrays)
+    pairs = (value[:2] if len(value) > 1 else np.repeat(value, 2, 0) for value in inputs.values())
+    example = tuple(torch.from_numpy(pair) for pair in pairs)
     batch = torch.export.Dim("batch")
     with _quiet():
         program: Any = torch.onnx.export(
-            Positional(student.network, names).eval(),
+            Positional(student.network, student.modalities).eval(),
             example,
             dynamo=True,
             dynamic_shapes=(tuple({0: batch} for _ in inputs),),
-            input_names=inputs,
+            input_names=list(inputs),
             output_names=[OUTPUT],
             verbose=False,
         )

@@ -81,7 +81,6 @@ class ExportedStudent(Student):
         return [one.name for one in self.session.get_inputs()]
 
     def predict_arrays(self, arrays: Mapping[str, np.ndarray], present: np.ndarray | None = None) -> np.ndarray:
-        checked = self.batch(arrays)
-        values = [*checked.values(), *([self.shown(checked, present)] if self.takes_any else [])]
-        batch = dict(zip(self._inputs, values, strict=True))
+        given = self.inputs(arrays, present)
+        batch = {name: given[name] for name in self._inputs}  # files of old take no mask
         return self.session.run(None, batch)[0].astype(np.float32)

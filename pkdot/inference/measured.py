@@ -30,7 +30,7 @@ def primary_metric(students: list[Student]) -> tuple[str, list[float], int] | No
 
     None where the processed data of the experiment do not lie in the working folder, or are others by now.
     """
-    from pkdot.data import Features, Samples
+    from pkdot.data import Features, Samples, present_tokens
     from pkdot.evaluation.metrics import Metrics, label_of, metric_names
     from pkdot.tasks import Task, TaskParams
     from pkdot.training.predictions import IDS, class_table, frame_table
@@ -52,8 +52,10 @@ def primary_metric(students: list[Student]) -> tuple[str, list[float], int] | No
     values = []
     for student in students:
         parts = [rows[first : first + BATCH] for first in range(0, len(rows), BATCH)]
+        order = student.description.network.modalities
+        present = np.stack([present_tokens(files.index(key), samples, student.tokens) for key in order], axis=1)
         predicted = np.concatenate(
-            [student.predict_arrays({key: one[part] for key, one in features.items()}) for part in parts]
+            [student.predict_arrays({key: one[part] for key, one in features.items()}, present[part]) for part in parts]
         )
         if answer.regression:
             table = frame_table(ids, predicted, task.values[rows], answer.targets)

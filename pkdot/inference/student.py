@@ -12,7 +12,7 @@ import numpy as np
 
 from pkdot.errors import DataError
 from pkdot.extras import advice
-from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, gaps_of, present_in
+from pkdot.features.base import Extracted, Feature, FeatureChoice, Source, gaps_of, present_in, usable_in
 from pkdot.inference.bundle import BundleDescription, ModalityDescription, folder_of, read_bundle, takes_any
 from pkdot.inference.sources import Raw as File
 from pkdot.inference.sources import Recording, one_of_several, part_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pkdot.assembly import Ensemble
 
 BATCH = 16  # samples at once, where a table of predictions is made
+PRESENT = "present"  # name of the mask beside the arrays of modalities
 Raw = Path | str | Source
 
 
@@ -177,21 +178,27 @@ class Student:
         samples : sequence of dict of str to ndarray
             Modality -> array of one sample.
         gaps : sequence of dict of str to list of float, optional
-            Modality -> where the sample's time was filled in, as ``gaps_of`` says. A student that takes any modalities
-            does without the tokens that were filled in for the most part.
+            Modality -> where the sample's time was filled in, as ``gaps_of`` says; tokens that were filled in for the
+            most part are absent.
         """
-        if not self.takes_any:
-            return self.predict_arrays({name: np.stack([one[name] for one in samples]) for name in samples[0]})
         arrays = {
             name: np.stack([one.get(name, np.zeros(said.shape, said.dtype)) for one in samples])
+            if self.takes_any
+            else np.stack([one[name] for one in samples])
             for name, said in self.description.modalities.items()
         }
         filled, order = gaps or [{}] * len(samples), self.description.network.modalities
+        present_of = present_in if self.takes_any else usable_in
         present = [
-            [present_in(gap.get(name, []) if name in one else [0.0, 1.0], self.tokens) for name in order]
+            [present_of(gap.get(name, []) if name in one else [0.0, 1.0], self.tokens) for name in order]
             for one, gap in zip(samples, filled, strict=True)
         ]
         return self.predict_arrays(arrays, np.array(present))
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether a part of a sample can be absent: it has several tokens, or some of the modalities are enough."""
+        return self.takes_any or self.tokens > 1
 
     @property
     def tokens(self) -> int:
@@ -212,7 +219,7 @@ class Student:
         arrays : dict of str to ndarray
             Modality -> arrays, shape (B, *shape), in the dtype of the feature.
         present : ndarray of bool, shape (B, modalities, tokens), optional
-            What is there, for a student that takes any modalities: everything by default.
+            What is there: everything by default.
 
         Returns
         -------
@@ -226,17 +233,28 @@ class Student:
         """
         import torch
 
-        batch = {name: torch.from_numpy(values).to(self.device) for name, values in self.batch(arrays).items()}
-        shown = torch.from_numpy(self.shown(batch, present)).to(self.device) if self.takes_any else None
+        batch = {
+            name: torch.from_numpy(values).to(self.device) for name, values in self.inputs(arrays, present).items()
+        }
+        mask = batch.pop(PRESENT, None)
         with torch.inference_mode():
-            return self.network(batch, shown).float().cpu().numpy()
+            return self.network(batch, mask).float().cpu().numpy()
 
-    def shown(self, batch: Mapping[str, Any], present: np.ndarray | None) -> np.ndarray:
-        """Return a mask for a batch: the one that is given, or one of everything."""
-        if present is not None:
-            return present
-        count = len(next(iter(batch.values())))
-        return np.ones((count, len(self.description.network.modalities), self.tokens), dtype=bool)
+    def inputs(self, arrays: Mapping[str, np.ndarray], present: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return what the network takes, by name: arrays of the modalities, then the mask ``present`` if it takes one.
+
+        Raises
+        ------
+        DataError
+            A modality is missing, or arrays have another shape.
+        """
+        batch = self.batch(arrays)
+        if not self.takes_mask:
+            return batch
+        if present is None:
+            count = len(next(iter(batch.values())))
+            present = np.ones((count, len(self.description.network.modalities), self.tokens), dtype=bool)
+        return {**batch, PRESENT: present}
 
     def batch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return arrays in the order and the types that the network takes.

@@ -21,6 +21,7 @@ from pkdot.hallucination.base import TNetParams
 from pkdot.missing.trunk import Trunk
 from pkdot.networks import Outputs
 from pkdot.params import Params
+from pkdot.presence import present
 from pkdot.registry import Choice, Registry
 from pkdot.tasks import Task
 
@@ -145,19 +146,17 @@ class Completion(nn.Module):
 
 
 class CompletionStudent(nn.Module):
-    """A completion as a student: from embeddings of all modalities side by side, and a mask of what is present."""
+    """A completion as a student: from embeddings of all modalities side by side, NaN where a token is absent."""
 
     def __init__(self, completion: Completion) -> None:
         super().__init__()
         self.completion = completion
 
-    def forward(self, embeddings: Tensor, present: Tensor | None = None) -> Outputs:
-        """Predict from (B, T, M * D) and the mask (B, M, T); without one everything is present."""
+    def forward(self, embeddings: Tensor) -> Outputs:
+        """Predict from (B, T, M * D)."""
         modalities = len(self.completion.shape.modalities)
         tokens = embeddings.unflatten(-1, (modalities, -1)).transpose(1, 2)
-        if present is None:
-            present = torch.ones_like(tokens[..., 0], dtype=torch.bool)
-        return self.completion(tokens, present)
+        return self.completion(tokens, present(tokens))
 
     def describe(self) -> CompletionDescription:
         """Return what it takes to build the network again."""

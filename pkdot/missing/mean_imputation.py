@@ -11,6 +11,7 @@ from torch import Tensor
 from pkdot.answer import Answer
 from pkdot.descriptions import CompletionDescription
 from pkdot.missing.base import Beginning, Completion, register
+from pkdot.presence import known, some
 
 
 @register("mean_imputation")
@@ -27,7 +28,8 @@ class MeanImputation(Completion):
 
     def begin(self, beginning: Beginning) -> None:
         super().begin(beginning)
-        self.mean.copy_(beginning.tokens.mean(dim=0))
+        tokens = beginning.tokens
+        self.mean.copy_(known(tokens.nanmean(dim=0)) if some(tokens.isnan()) else tokens.mean(dim=0))
 
     def fill(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         there = present[..., None].to(tokens.dtype)

@@ -15,6 +15,7 @@ from pkdot.distillation.mmanet import mad_loss
 from pkdot.missing.base import AttentionOptions, Beginning, register
 from pkdot.missing.zero_imputation import ZeroImputation
 from pkdot.networks import Outputs
+from pkdot.presence import known
 from pkdot.tasks import UNLABELLED
 
 
@@ -44,7 +45,7 @@ class Mmanet(ZeroImputation):
         super().begin(beginning)
         losses = [
             beginning.task.loss(
-                beginning.heads[name](beginning.task.pool(beginning.tokens[:, number])), beginning.target
+                beginning.heads[name](known(beginning.task.pool(beginning.tokens[:, number]))), beginning.target
             )
             for number, name in enumerate(self.shape.modalities)
         ]

@@ -8,6 +8,7 @@ from torch import Tensor
 from pkdot.answer import Answer
 from pkdot.descriptions import CompletionDescription
 from pkdot.missing.base import Beginning, Completion, register
+from pkdot.presence import known
 
 
 @register("nearest_neighbour")
@@ -24,7 +25,7 @@ class NearestNeighbour(Completion):
 
     def begin(self, beginning: Beginning) -> None:
         super().begin(beginning)
-        self.memory = beginning.tokens.clone()
+        self.memory = known(beginning.tokens)
 
     def fill(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
         found = self.memory[self.nearest(tokens, present)]

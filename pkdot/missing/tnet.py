@@ -13,6 +13,7 @@ from pkdot.answer import Answer
 from pkdot.descriptions import CompletionDescription
 from pkdot.hallucination.base import TNetChoice, build_tnet
 from pkdot.missing.base import Beginning, Completion, register
+from pkdot.presence import without
 
 
 @register("tnet")
@@ -34,7 +35,7 @@ class Hallucination(Completion):
         self.tnet.load_state_dict(dict(beginning.tnet))
 
     def fill(self, tokens: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-        seen = torch.cat([tokens[:, number] for number in self.prevalent], dim=-1)
+        seen = torch.cat([without(tokens[:, number], present[:, number]) for number in self.prevalent], dim=-1)
         guesses = self.tnet(seen).split(tokens.shape[-1], dim=-1)
         hallucinated = list(tokens.unbind(dim=1))
         for number, guess in zip(self.privileged, guesses, strict=True):

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from pkdot.data import Features, Samples, feature_files
+from pkdot.data import Features, Samples, feature_files, present_tokens
 from pkdot.encoders.base import EncoderChoice, Scale, redundancy
 from pkdot.encoders.sanity import chunks, effective_dimensions, linear_model, sanity, scores_of
 from pkdot.errors import DataError
 from pkdot.files import write_json
-from pkdot.layout import EMBEDDINGS, HISTORY, MAPS, METRICS, NETWORK, WEIGHTS
+from pkdot.layout import EMBEDDINGS, HISTORY, INDEX, MAPS, METRICS, NETWORK, WEIGHTS
 from pkdot.params import Params
 from pkdot.provenance import fingerprint, job
 from pkdot.splits import FoldName, Parts, number_of
@@ -53,7 +53,8 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     The encoder is trained with a linear head on the fold's training subjects; validation subjects choose the step.
 
     ``embeddings.npy`` has shape (samples, tokens, dim), rows as in the manifest, in units of the mean and deviation of
-    the training part; NaN where a sample has no array, so that no later stage can use it unnoticed.
+    the training part; NaN where a sample has no array, or a token was filled in for the most part, so that no later
+    stage can use it unnoticed. The encoder learns from no such token either.
 
     Where they are cross-fitted, those of the training subjects with labels are of encoders that never met the subject
     (``pkdot.training.cross_fit``); weights, history and scores are those of the encoder of all training subjects.
@@ -79,15 +80,17 @@ def train_encoder(manifest: Path, splits: Path, features: Path, out: Path, param
     checkpoint = _checkpoint(out, fingerprint(__name__, params, inputs))
     with job(__name__, out, params, inputs=inputs) as scratch:
         parts = Parts.read(splits, params.fold, samples)
-        run = _EncoderRun(samples, arrays, parts, params)
+        there = present_tokens(features / INDEX, samples, params.tokens)
+        run = _EncoderRun(samples, arrays, there, parts, params)
         history = run.train(checkpoint)
         table = np.full((len(samples), params.tokens, params.dim), np.nan, dtype=np.float32)
         table[arrays.valid] = run.standardised(np.flatnonzero(arrays.valid))
         for rows, others in _held_out(samples, parts, params.cross_fit, run.seed):
-            without = _EncoderRun(samples, arrays, others, params)
+            without = _EncoderRun(samples, arrays, there, others, params)
             without.train()
             usable = rows[arrays.valid[rows]]
             table[usable] = without.standardised(usable)
+        table[~there] = np.nan
         np.save(scratch / EMBEDDINGS, table, allow_pickle=False)
         if params.maps and run.encoder.has_frozen_part:
             run.write_maps(scratch / MAPS, len(samples))
@@ -159,7 +162,9 @@ def _checkpoint(out: Path, key: str) -> Path:
 class _EncoderRun:
     """An encoder with its linear head, and the rows of one fold."""
 
-    def __init__(self, samples: Samples, arrays: Features, parts: Parts, params: EncoderParams) -> None:
+    def __init__(
+        self, samples: Samples, arrays: Features, there: np.ndarray, parts: Parts, params: EncoderParams
+    ) -> None:
         import torch
         from torch import nn
 
@@ -169,6 +174,7 @@ class _EncoderRun:
         self.params, self.arrays = params, arrays
         self.task = Task(params.task, samples)
         self.device = prepare(params.compute)
+        self.there = torch.from_numpy(there)
         self.task.use_labels_of(parts)
         usable = {"train": parts.train, "validation": parts.validation, "test": parts.test}
         self.rows = {part: rows[arrays.valid[rows]] for part, rows in usable.items()}
@@ -213,17 +219,27 @@ class _EncoderRun:
 
     def _step(self, rows: np.ndarray, generator: Generator) -> Tensor:
         batch = self.encoder.augment(self._batch(rows), generator)
-        target = self.task.target(rows).to(self.device)
+        target, there = self.task.target(rows).to(self.device), self.there[rows]
         mixes = self.params.mixup > 0 and batch.is_floating_point()
         share, partner = mixture(len(rows), self.params.mixup, generator) if mixes else (0.0, None)
         if partner is not None:
-            batch = batch.lerp(batch[partner], share)
-        pooled = self.task.pool(self.encoder(batch))
+            batch, there = batch.lerp(batch[partner], share), there & there[partner]
+        pooled, targets = self._rows(self.encoder(batch), there, target, target if partner is None else target[partner])
         logits = self.head(pooled).float()
-        loss = self.task.loss(logits, target)
+        loss = self.task.loss(logits, targets[0])
         if partner is not None:
-            loss = loss.lerp(self.task.loss(logits, target[partner]), share)
+            loss = loss.lerp(self.task.loss(logits, targets[1]), share)
         return loss + self.params.decorrelation * redundancy(pooled) if self.params.decorrelation else loss
+
+    def _rows(self, embeddings: Tensor, there: Tensor, *targets: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Return what the head reads of the tokens that are there, and the targets of these rows."""
+        from pkdot.presence import shown
+
+        counted = shown(there).to(embeddings.device)
+        pooled = self.task.pool(embeddings, counted)
+        if not self.task.sequence:
+            return pooled, list(targets)
+        return pooled[counted.flatten()], [target[counted.flatten().to(target.device)] for target in targets]
 
     def embed(self, rows: np.ndarray) -> np.ndarray:
         """Return the embeddings of rows, shape (len(rows), tokens, dim)."""
@@ -233,7 +249,8 @@ class _EncoderRun:
         """Return embeddings of rows in units of the training part's mean and deviation."""
         import torch
 
-        self.standard.fit([torch.from_numpy(self.embed(self.training))])
+        embeddings, there = torch.from_numpy(self.embed(self.training)), self.there[self.training]
+        self.standard.fit([embeddings if there.all() else embeddings[there][:, None]])
         return self._run(self.embedder, rows)
 
     def write_maps(self, path: Path, count: int) -> None:
@@ -262,8 +279,8 @@ class _EncoderRun:
 
         rows = self.rows[part]
         embeddings = torch.from_numpy(self.embed(rows)).to(self.device)
-        logits = self.head(self.task.pool(embeddings)).cpu()
-        target = self.task.target(rows)
+        pooled, (target,) = self._rows(embeddings, self.there[rows], self.task.target(rows))
+        logits = self.head(pooled).cpu()
         return self.task.score(logits, target), float(self.task.loss(logits, target))
 
     def metrics(self, embeddings: np.ndarray) -> dict:
@@ -276,13 +293,17 @@ class _EncoderRun:
         """
         import torch
 
+        from pkdot.presence import known
+
         parts = {part: rows for part, rows in self.rows.items() if len(rows)}
         metrics: dict = {}
         with torch.no_grad():
             for part in parts:
                 score, loss = self._score(part)
                 metrics[part] = {"score": score, "loss": loss}
-        pooled = {part: self.task.pool(torch.from_numpy(embeddings[rows])).numpy() for part, rows in parts.items()}
+        pooled = {
+            part: known(self.task.pool(torch.from_numpy(embeddings[rows]))).numpy() for part, rows in parts.items()
+        }
         metrics["effective_dimensions"] = {part: effective_dimensions(pooled[part]) for part in ("train", "validation")}
         metrics["probe"] = scores_of(linear_model(self.task), self.task, pooled, parts)
         plain = self.params.sanity

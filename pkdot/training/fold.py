@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
+from pkdot.presence import complete
 from pkdot.splits import Parts, number_of, parts_of
 from pkdot.tasks import Task
 from pkdot.training.arms import ArmParams
@@ -21,14 +22,15 @@ class Fold:
     """The parts of a fold over samples with every modality, and their embeddings.
 
     Training and validation use the samples that have all modalities, the same ones for teacher and students. The test
-    part keeps the samples that have the prevalent modalities, since a student needs no other.
+    part keeps the samples that have the prevalent modalities, since a student needs no other. A sample has a modality
+    of which one token is present.
 
     Attributes
     ----------
     number : int or str
         Number of the fold, or ``all``.
     prevalent, privileged : Tensor, shape (samples, T, P) and (samples, T, Q)
-        Embeddings of either side, modalities side by side; NaN where a sample lacks one.
+        Embeddings of either side, modalities side by side; NaN where a token is absent.
     train, validation, test : ndarray of int
         Rows of the manifest, all with a label.
     unlabelled : ndarray of int
@@ -55,8 +57,8 @@ class Fold:
         self.prevalent, self.privileged = (
             torch.cat([self.modalities[name] for name in names], dim=-1) for names in (arm.prevalent, arm.privileged)
         )
-        seen = self._complete(self.prevalent)
-        full = seen & self._complete(self.privileged)
+        seen, both = (complete(side).cpu().numpy() for side in (self.prevalent, self.privileged))
+        full = seen & both
         self.train, self.unlabelled, self.validation = (
             rows[full[rows]] for rows in (parts.train, parts.unlabelled, parts.validation)
         )
@@ -84,10 +86,6 @@ class Fold:
         chosen = self.index(source)
         self.privileged = self.privileged[chosen]
         self.modalities |= {name: self.modalities[name][chosen] for name in arm.privileged}
-
-    @staticmethod
-    def _complete(embeddings: Tensor) -> np.ndarray:
-        return ~embeddings.isnan().any(dim=2).any(dim=1).cpu().numpy()
 
     @property
     def tokens(self) -> int:

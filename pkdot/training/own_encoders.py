@@ -17,6 +17,7 @@ from pkdot.descriptions import EmbedderDescription
 from pkdot.files import open_array, read_json
 from pkdot.layout import MAPS, NETWORK
 from pkdot.networks import Embedder, StudentNetwork
+from pkdot.presence import filled
 from pkdot.training.fold import Fold
 
 
@@ -34,7 +35,7 @@ class OwnEncoders:
     """
 
     def __init__(self, fold: Fold, weights: dict[str, Path]) -> None:
-        self.device = fold.device
+        self.fold, self.device = fold, fold.device
         self.embedders = {name: _embedder(path) for name, path in weights.items()}
         frozen = [name for name, embedder in self.embedders.items() if embedder.encoder.has_frozen_part]
         whole = [name for name in weights if name not in frozen]
@@ -46,13 +47,17 @@ class OwnEncoders:
         return deepcopy(self.embedders)
 
     def embed(self, network: StudentNetwork, rows: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
-        """Return the embeddings of rows by a student's encoders; a generator augments arrays as for the encoder."""
+        """Return the embeddings of rows by a student's encoders; a generator augments arrays as for the encoder.
+
+        What is absent of the embeddings of the fold is absent of these too.
+        """
         arrays = {name: torch.from_numpy(features[rows]).to(self.device) for name, features in self.features.items()}
         if generator is not None:
             arrays = {name: self.embedders[name].encoder.augment(batch, generator) for name, batch in arrays.items()}
         maps = {name: torch.from_numpy(maps[rows]).to(self.device) for name, maps in self.maps.items()}
         own: Any = network.encoders
-        return network.embed(arrays, {name: own[name].of_maps(values) for name, values in maps.items()})
+        found = network.embed(arrays, {name: own[name].of_maps(values) for name, values in maps.items()})
+        return filled(found, self.fold.prevalent[self.fold.index(rows)].isnan(), torch.nan)
 
 
 def files_read(weights: Path, features: Path) -> list[Path]:

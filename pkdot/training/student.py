@@ -184,7 +184,9 @@ class _Run:
         self.whole = StudentNetwork(own, self.network, params.prevalent)
         self.both = torch.nn.ModuleList([self.whole, self.distiller]).to(fold.device)
         index = fold.index(fold.train)
-        self.distiller.solve(self.network, fold.task.pool(fold.prevalent[index]), fold.target(index))
+        pooled = fold.task.pool(fold.prevalent[index])
+        there = ~pooled.isnan().any(dim=1)
+        self.distiller.solve(self.network, pooled[there], fold.target(index)[there])
 
     def _begin_tnet(self, tnet: TNet) -> None:
         from safetensors.torch import load_file
@@ -198,13 +200,15 @@ class _Run:
         """Return how much of the privileged embeddings of the test part a T-Net recovers."""
         import torch
 
+        from pkdot.hallucination.base import pairs
         from pkdot.hallucination.recovery import recovery
 
         index = self.fold.index(self.fold.test[self.fold.complete[self.fold.test]])
         device = next(tnet.parameters()).device
+        prevalent, privileged = (side[index].to(device) for side in (self.fold.prevalent, self.fold.privileged))
         with torch.no_grad():
-            guess = tnet(self.fold.prevalent[index].to(device)).float()
-        return recovery(guess, self.fold.privileged[index].to(device))
+            guess = tnet(prevalent).float()
+        return recovery(guess, pairs(prevalent, privileged))
 
     def train(self) -> tuple[float, float]:
         """Train; return the validation score and loss of the weights that are kept."""

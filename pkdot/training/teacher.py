@@ -114,6 +114,7 @@ def _train_classifier(
     """Train a network on tensors of embeddings, calibrate it, and compute its outputs for every sample."""
     import torch
 
+    from pkdot.presence import complete
     from pkdot.training.loop import fit, seed_of
     from pkdot.training.predictions import prediction_table
 
@@ -132,11 +133,10 @@ def _train_classifier(
     network.eval()
     with torch.no_grad():
         _calibrate(fold, network, tensors)
-        whole = network(*tensors)
-        by_sample = (len(fold.samples), -1)
+        whole, lacking = network(*tensors), ~torch.stack([complete(x) for x in tensors]).all(dim=0)
         outputs = {
-            "features": whole.features.float().unflatten(0, by_sample),
-            "logits": whole.logits.float().unflatten(0, by_sample),
+            name: values.float().unflatten(0, (len(lacking), -1)).masked_fill(lacking[:, None, None], torch.nan)
+            for name, values in (("features", whole.features), ("logits", whole.logits))
         }
         metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in choosing(fold).items()}
     tested = fold.test[fold.complete[fold.test]]

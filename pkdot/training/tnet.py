@@ -86,10 +86,10 @@ def train_tnet(fold: Fold, teacher: Teacher, params: TNetParams, training: Train
     seed : int
     """
     import torch
-    from torch.nn.functional import mse_loss
 
-    from pkdot.hallucination.base import Lesson, build_tnet
+    from pkdot.hallucination.base import Lesson, build_tnet, pairs, squared_error
     from pkdot.hallucination.recovery import recovery
+    from pkdot.presence import complete
     from pkdot.training.loop import fit, seed_of
 
     print(f"{TNET} {params.kind.name}, seed {seed}", file=sys.stderr, flush=True)
@@ -98,22 +98,23 @@ def train_tnet(fold: Fold, teacher: Teacher, params: TNetParams, training: Train
     tnet = build_tnet(params.kind, fold.prevalent.shape[-1], fold.privileged.shape[-1], params.hidden).to(fold.device)
     companion = tnet.companion().to(fold.device)
     rows = np.union1d(fold.train, fold.unlabelled)
-    _solve(tnet, fold, rows)
+    truth = pairs(fold.prevalent, fold.privileged)
+    _solve(tnet, fold, truth, rows)
     judge = _Judge(fold, teacher)
 
     def step(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         index = fold.index(rows)
         with torch.autocast(fold.device.type, enabled=False):
-            batch = fold.prevalent[index], fold.privileged[index]
+            batch = fold.prevalent[index], truth[index]
             return tnet.loss(Lesson(*batch, judge.disagreement, companion, generator))
 
     def quality(rows: np.ndarray) -> dict[str, float | None]:
         index = fold.index(rows[fold.complete[rows]])
-        return recovery(tnet(fold.prevalent[index]).float(), fold.privileged[index])
+        return recovery(tnet(fold.prevalent[index]).float(), truth[index])
 
     def score() -> tuple[float, float]:
         index = fold.index(fold.validation)
-        loss = mse_loss(tnet(fold.prevalent[index]).float(), fold.privileged[index])
+        loss = squared_error(tnet(fold.prevalent[index]).float(), truth[index])
         explained = quality(fold.validation)["explained_variance"]
         return np.nan if explained is None else explained, float(loss)
 
@@ -122,18 +123,19 @@ def train_tnet(fold: Fold, teacher: Teacher, params: TNetParams, training: Train
     tnet.eval()
     parts = {**choosing(fold), "test": fold.test}
     with torch.no_grad():
-        outputs = {"privileged": tnet(fold.prevalent).float()}
+        lacking = ~complete(fold.prevalent)[:, None, None]
+        outputs = {"privileged": tnet.hallucinate(fold.prevalent).float().masked_fill(lacking, torch.nan)}
         metrics = {part: quality(rows) for part, rows in parts.items()}
     return Trained(tnet, history, outputs, metrics)
 
 
-def _solve(tnet: TNet, fold: Fold, rows: np.ndarray) -> None:
+def _solve(tnet: TNet, fold: Fold, truth: Tensor, rows: np.ndarray) -> None:
     """Let a T-Net set in closed form what it does."""
     import torch
 
     index = fold.index(rows)
     subjects = np.unique(fold.samples.table["subject_id"].to_numpy()[rows], return_inverse=True)[1]
-    tnet.fit(fold.prevalent[index], fold.privileged[index], torch.from_numpy(subjects))
+    tnet.fit(fold.prevalent[index], truth[index], torch.from_numpy(subjects))
 
 
 class _Judge:
@@ -145,8 +147,10 @@ class _Judge:
 
     def disagreement(self, prevalent: Tensor, hallucinated: Tensor, privileged: Tensor) -> Tensor:
         """Return the divergence of class probabilities (Kullback and Leibler), or the squared difference of values."""
+        import torch
         from torch.nn.functional import kl_div
 
+        hallucinated = hallucinated.masked_fill(privileged.isnan(), torch.nan)  # so that both see equally much
         said, truth = (self.teacher(prevalent, tokens).logits for tokens in (hallucinated, privileged))
         if self.regression:
             return (said - truth).square().mean()

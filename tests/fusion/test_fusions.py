@@ -47,13 +47,30 @@ def test_a_sample_does_not_see_its_batch_mates(fusion, batch, training):
     assert_close(fusion(*others)[:1], together[:1], atol=1e-6, rtol=1e-5)
 
 
-def test_a_sample_that_is_not_known_does_not_spoil_the_others(fusion, batch):
+def test_a_sample_that_lacks_a_side_is_fused_and_does_not_spoil_the_others(fusion, batch):
     together = fusion(*batch)
     batch[1][2] = torch.nan
     spoilt = fusion(*batch)
     keep = [0, 1, 3, 4]
     assert_close(spoilt[keep], together[keep], atol=1e-6, rtol=1e-5)
-    assert spoilt[2].isnan().all()
+    assert spoilt[2].isfinite().all()
+
+
+def test_tokens_that_are_absent_might_as_well_not_exist(fusion, batch):
+    for side in batch:
+        side[:, 2] = torch.nan
+    there = [0, 1, 3]
+    assert_close(fusion(*batch)[:, there], fusion(*(x[:, there] for x in batch)), atol=1e-6, rtol=1e-5)
+
+
+def test_what_is_absent_has_no_gradient_and_spoils_none(fusion, batch):
+    batch[0][1, 0], batch[1][1, 2], batch[1][3] = torch.nan, torch.nan, torch.nan
+    sides = [x.requires_grad_() for x in batch]
+    fusion(*sides).square().sum().backward()
+    for side in sides:
+        assert (side.grad[side.isnan()] == 0).all()
+        assert side.grad.isfinite().all()
+    assert all(value.grad.isfinite().all() for value in fusion.parameters())
 
 
 def test_tokens_in_another_order_are_fused_in_that_order(fusion, batch):

@@ -10,7 +10,7 @@ from torch.nn.functional import mse_loss
 from torch.testing import assert_close
 
 from pkdot.hallucination.adversarial import gradient_penalty
-from pkdot.hallucination.base import Lesson, TNetChoice, build_tnet, register
+from pkdot.hallucination.base import Lesson, TNetChoice, build_tnet, pairs, register
 from pkdot.hallucination.recovery import CHANCE, recovery, retrieval_rank
 from pkdot.hallucination.shared_private import canonical, shared_count
 
@@ -81,7 +81,48 @@ def test_a_sample_does_not_see_its_batch_mates(kind, training):
     spoilt[2] = torch.nan
     found = tnet(spoilt)
     assert_close(found[[0, 1, 3, 4]], together[[0, 1, 3, 4]], atol=1e-6, rtol=1e-5)
-    assert found[2].isnan().all(dim=-1).any()
+    assert found.isfinite().all(), "of nothing it says something"
+    assert tnet.hallucinate(spoilt)[2].isnan().all(), "which does not count"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_that_are_absent_might_as_well_not_exist(kind):
+    world = Linear(count=60)
+    tnet, _ = trained(kind, world, 2)
+    batch = draw(BATCH, TOKENS, PREVALENT)
+    batch[:, -1] = torch.nan
+    assert_close(tnet(batch)[:, :-1], tnet(batch[:, :-1]), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", ["prevalent", "privileged"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_absent_teaches_nothing(kind, side):
+    """The second token of all samples is absent on one side: loss and gradients are those of the first."""
+    world = Linear(count=60)
+    if side == "prevalent":
+        world.prevalent[:, 1] = torch.nan
+    world.privileged = pairs(world.prevalent, world.privileged)
+    if side == "privileged":
+        world.privileged[:, 1] = torch.nan
+    tnet, companion = trained(kind, world, 3)
+    assert all(value.isfinite().all() for value in [*tnet.parameters(), *tnet.buffers(), *companion.parameters()])
+    if kind in ("adversarial", "generative"):
+        return  # they draw for each token, also for those that do not count
+    lesson = Lesson(world.prevalent, world.privileged, none, companion, torch.Generator())
+    if side == "prevalent" or kind != "attention":  # of which every token sees all that is prevalent
+        first = Lesson(world.prevalent[:, :1], world.privileged[:, :1], none, companion, torch.Generator())
+        losses = [tnet.loss(each) for each in (lesson, first)]
+        assert_close(*losses)
+        assert_close(*(torch.autograd.grad(loss, list(tnet.layers.parameters())) for loss in losses))
+
+
+def test_recovery_counts_what_is_known():
+    guess, truth = draw(6, 2, 3), draw(6, 2, 3, seed=2)
+    truth[:, 1] = torch.nan
+    found, first = recovery(guess, truth), recovery(guess[:, :1], truth[:, :1])
+    assert found["explained_variance"] == pytest.approx(first["explained_variance"])
+    assert found["cosine"] == pytest.approx(first["cosine"])
+    assert found["retrieval_rank"] is None, "no sample has all tokens"
 
 
 @pytest.mark.parametrize("kind", KINDS)

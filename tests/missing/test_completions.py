@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
@@ -13,7 +12,6 @@ from synthetic import TRAINING, World
 
 from pkdot.answer import Answer
 from pkdot.assembly import build_network
-from pkdot.data import Samples, present_tokens
 from pkdot.descriptions import NetworkDescription
 from pkdot.evaluation.completion import CompletionParams, train_completions
 from pkdot.evaluation.missing import MissingSection
@@ -168,17 +166,6 @@ def params_of(world, names=None, **changes):
     return CompletionParams(**{**values, **changes})
 
 
-def write_index(world, name, gaps=None):
-    """The index of a modality, whose samples have these gaps in time."""
-    folder = world.folder / "features" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    samples = world.table["sample_id"]
-    table = pd.DataFrame({"sample_id": samples, "shard": "shard_0", "row": range(len(samples)), "valid": True})
-    table["gaps"] = [(gaps or {}).get(sample, []) for sample in samples]
-    table.to_parquet(folder / "index.parquet", index=False)
-    return folder / "index.parquet"
-
-
 KINDS = {
     "classes": {"classes": 2, "tokens": 3},
     "ordered classes": {"kind": "ordinal", "classes": 3},
@@ -192,8 +179,7 @@ def train(world, params, name="grid"):
         train_teachers(
             world.manifest, world.splits, world.embeddings, world.folder / "teachers", world.teacher_params()
         )
-    features = [write_index(world, name) for name in world.values]
-    train_completions(world.manifest, world.splits, features, world.embeddings, world.folder / "teachers", out, params)
+    train_completions(world.manifest, world.splits, world.embeddings, world.folder / "teachers", out, params)
     return out
 
 
@@ -231,6 +217,12 @@ def loaded(folder, out):
     return net.eval()
 
 
+def masked(side_by_side, present):
+    """Embeddings (B, T, M * D) that are NaN where a mask (B, M, T) says that they are absent."""
+    width = side_by_side.shape[-1] // present.shape[1]
+    return side_by_side.masked_fill(~present.transpose(1, 2).repeat_interleave(width, dim=2), torch.nan)
+
+
 def test_sums_are_those_of_the_predictions_of_the_network_on_disk(grid):
     """A model that is loaded predicts what the fold counted."""
     world, _, out = grid
@@ -246,7 +238,7 @@ def test_sums_are_those_of_the_predictions_of_the_network_on_disk(grid):
         for place in range(len(RATES)):
             with torch.no_grad():
                 present = torch.from_numpy(masks["mostly.eda"][place]).bool()
-                predicted = net.student(side_by_side, present).logits.argmax(dim=1).numpy()
+                predicted = net.student(masked(side_by_side, present)).logits.argmax(dim=1).numpy()
             confusion = sums[f"{label}.0.mostly.eda"][place]
             assert confusion.sum() == len(rows)
             assert np.trace(confusion.sum(axis=0)) == (predicted == truth).sum()
@@ -273,27 +265,25 @@ def test_seeds_decide_and_nothing_else(grid):
 
 
 def test_what_the_features_found_absent_is_absent_under_every_mask(tmp_path):
-    """A model on an index with gaps counts what it predicts with these tokens hidden."""
+    """A model on embeddings of which some are NaN counts what it predicts with these tokens hidden."""
     world = World(tmp_path, tokens=2)
-    train_teachers(world.manifest, world.splits, world.embeddings, tmp_path / "teachers", world.teacher_params())
-    first = world.table["sample_id"].iloc[world.rows("test")[0]]
-    gaps = {first: [0.0, 0.3], world.table["sample_id"][world.rows("test")[1]]: [0.4, 1.0]}
-    features = [write_index(world, "face", gaps), write_index(world, "eda")]
-    samples = Samples.load(world.manifest)
-    face = present_tokens(features[0], samples, 2)
     rows = world.rows("test")
-    assert face[rows[0]].tolist() == [False, True]
-    assert face[rows[1]].tolist() == [True, False]
-    assert face.sum() == face.size - 2
-    params, out = params_of(world, ["any_subset", "zero_imputation"], seeds=[0]), tmp_path / "grid"
-    train_completions(world.manifest, world.splits, features, world.embeddings, tmp_path / "teachers", out, params)
+    face = np.ones((len(world.table), 2), dtype=bool)
+    face[rows[0], 0] = face[rows[1], 1] = face[world.rows("train")[0], 0] = False
+    world.values["face"][~face] = np.nan
+    world.write()
+    train_teachers(world.manifest, world.splits, world.embeddings, tmp_path / "teachers", world.teacher_params())
+    params, out = params_of(world, ["any_subset", "zero_imputation", "tnet"], seeds=[0]), tmp_path / "grid"
+    train_completions(world.manifest, world.splits, world.embeddings, tmp_path / "teachers", out, params)
     found = json.loads((out / "fold_0.json").read_text())
     assert found["absent_tokens"] == pytest.approx(2 / (12 * 2 * 2))
     present = np.stack([np.ones_like(face[rows]), face[rows]], axis=1)
     tokens = torch.from_numpy(np.stack([world.values[name][rows] for name in ("eda", "face")], axis=1))
     with torch.no_grad():
         net = loaded(out / "seed_0" / "any_subset", out)
-        predicted = net.student(tokens.transpose(1, 2).flatten(2), torch.from_numpy(present)).logits.argmax(dim=1)
+        side_by_side = tokens.transpose(1, 2).flatten(2)
+        assert torch.equal(masked(side_by_side, torch.from_numpy(present)).isnan(), side_by_side.isnan())
+        predicted = net.student(side_by_side).logits.argmax(dim=1)
     truth = world.table["level"].iloc[rows].str[1:].astype(int).to_numpy()
     sums = load_file(out / "fold_0.sums.safetensors")["any_subset.0.whole.all"][0]
     assert np.trace(sums.sum(axis=0)) == (predicted.numpy() == truth).sum()

@@ -59,7 +59,6 @@ def grids(ran, tmp_path_factory):
                 embeddings = [results / f"encoders/fold_{fold}/{m}/embeddings.npy" for m in e.modalities]
                 STAGES["completion"].function()(
                     manifest, manifest.with_name("splits.json"),
-                    [manifest.parent / m / "index.parquet" for m in e.modalities],
                     embeddings, results / f"teachers/fold_{fold}", found.parent, jobs.completion(e, fold),
                 )  # fmt: skip
             STAGES["missing"].function()(manifest, grid, folds, results, jobs.missing(e, name))
@@ -167,9 +166,8 @@ def test_the_model_ships_trained_on_all_subjects_with_what_the_grid_says(grids, 
     embeddings = [folder / "embeddings.npy" for folder in encoders.values()]
     teachers, networks = results / "teachers/fold_all", results / "missing/fold_all"
     STAGES["teachers"].function()(manifest, splits, embeddings, teachers, jobs.teachers(e, "all"))
-    features = [data / name / "index.parquet" for name in e.modalities]
     params = jobs.completion(e, "all")
-    STAGES["completion"].function()(manifest, splits, features, embeddings, teachers, networks, params)
+    STAGES["completion"].function()(manifest, splits, embeddings, teachers, networks, params)
     STAGES["refit_any"].function()(
         manifest, splits, embeddings, networks / "fold_all.json", results / "missing.json", results / "student_any",
         jobs.refit_any(e, "tiny"),

@@ -45,8 +45,8 @@ class Signals:
         pd.concat(parts, ignore_index=True).sample(frac=1, random_state=0).to_parquet(self.folder / "index.parquet")
         self.arrays = arrays
 
-    def train(self, out, **changes):
-        params = EncoderParams(
+    def params(self, **changes):
+        return EncoderParams(
             **{
                 "modality": "eda",
                 "encoder": {"name": "cnn1d", "width": 4, "kernel": 3},
@@ -60,6 +60,9 @@ class Signals:
                 **changes,
             }
         )
+
+    def train(self, out, **changes):
+        params = self.params(**changes)
         train_encoder(self.world.manifest, self.world.splits, self.folder, out, params)
         return np.load(out / "embeddings.npy")
 

@@ -19,9 +19,12 @@ from pkdot.datasets.ingest import ingest
 from pkdot.descriptions import NetworkDescription
 from pkdot.experiment import load
 from pkdot.features.extract import extract_features, index_features
+from pkdot.networks import StudentNetwork
 from pkdot.splits import make_splits
 from pkdot.training.encoder import train_encoder
+from pkdot.training.fold import Fold, embedding_paths
 from pkdot.training.loop import TrainingParams
+from pkdot.training.own_encoders import OwnEncoders
 from pkdot.training.student import train_students
 from pkdot.training.teacher import train_teachers
 
@@ -106,3 +109,19 @@ def test_equal_seeds_give_equal_bytes(prepared):
 
 def test_a_student_that_takes_no_steps_keeps_the_frozen_encoder(prepared):
     assert not encoder_of(students(prepared, "encoder_head"))
+
+
+def test_what_is_absent_of_the_embeddings_of_a_fold_is_absent_of_a_students_own(prepared):
+    """In whatever its encoder makes of it: the student takes part in training without that token."""
+    e, out, embeddings = prepared
+    params = jobs.students(e, 0, "kd")
+    fold = Fold(out / "manifest.parquet", out / "splits.json", embedding_paths(embeddings), params, torch.device("cpu"))
+    rows = fold.train[:3]
+    own = OwnEncoders(fold, {"pulse": out / "encoders/pulse/weights.safetensors"})
+    network = StudentNetwork(own.copy(), torch.nn.Identity(), ["pulse"]).eval()
+    before = own.embed(network, rows)
+    torch.testing.assert_close(before, fold.prevalent[rows], atol=1e-5, rtol=1e-5)
+    fold.prevalent[rows[1]] = torch.nan
+    after = own.embed(network, rows)
+    assert torch.equal(after[[0, 2]], before[[0, 2]])
+    assert after[1].isnan().all()

@@ -7,7 +7,6 @@ rule completion:
         manifest=rules.ingest.output.manifest,
         about=rules.ingest.output.about,
         splits=rules.splits.output,
-        features=by_modality(rules.index.output.index),
         embeddings=by_modality(rules.encoder.output.embeddings),
         encoders=by_modality(rules.encoder.output.weights),
         teachers=FILES.teachers_summary("{fold}"),
@@ -26,8 +25,7 @@ rule completion:
     params:
         cfg=job_params("completion", "fold"),
     shell:
-        "pkdot completion --manifest {input.manifest} --splits {input.splits} --features {input.features}"
-        " --embeddings {input.embeddings}"
+        "pkdot completion --manifest {input.manifest} --splits {input.splits} --embeddings {input.embeddings}"
         " --teachers $(dirname {input.teachers}) --out $(dirname {output.networks}) --params {params.cfg:q} 2> {log}"
 
 
