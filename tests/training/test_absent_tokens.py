@@ -7,11 +7,15 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
-from synthetic import World
+from synthetic import World, arrays_config, make_arrays, write_config
 
+from pkdot import jobs
 from pkdot.data import Features, Samples
-from pkdot.splits import Parts
-from pkdot.training.encoder import _EncoderRun
+from pkdot.datasets.ingest import ingest
+from pkdot.experiment import load
+from pkdot.features.extract import extract_features, index_features
+from pkdot.splits import Parts, make_splits
+from pkdot.training.encoder import _EncoderRun, train_encoder
 from pkdot.training.student import train_students
 from pkdot.training.teacher import train_teachers
 from tests.training.test_encoder import Signals
@@ -116,3 +120,35 @@ def test_an_encoder_learns_nothing_from_a_token_that_was_filled_in(tmp_path, mix
     encoder._step(parts.train[:6], torch.Generator().manual_seed(0)).backward()
     moved = encoder.encoder.layers[-1].weight.grad.abs().sum(dim=1).unflatten(0, (2, 4)) > 0
     assert moved.tolist() == [[True] * 4, [False] * 4]
+
+
+@pytest.mark.parametrize("encoder", ["frozen", "finetuned"])
+def test_nan_in_an_array_is_a_mask_of_its_owner(tmp_path, encoder):
+    """From the array to the student, which trains its encoder or not: a token of NaN is absent, the sample stays."""
+    root = make_arrays(tmp_path / "own", subjects=6, seconds=3)
+    for path in sorted((root / "signals").glob("*_motion.npy"))[::2]:
+        values = np.load(path)
+        values[32 + 14 : 64, 1] = np.nan  # in the second of three windows
+        np.save(path, values)
+    values = {**arrays_config(str(root)), "shards": 1, "embedding": {"dim": 8, "tokens": 2}}
+    values["modalities"]["motion"]["feature"] = {"name": "window", "channels": 2, "length": 32, "max_missing": 0.6}
+    values["students"] = {**values["students"], "methods": ["student_only", "pkdot"], "candidates": 1}
+    e, out = load(write_config(tmp_path / "config" / "tiny.yaml", values)), tmp_path / "out"
+    ingest(out, jobs.ingest(e))
+    manifest, splits = out / "manifest.parquet", out / "splits.json"
+    make_splits(manifest, out, e.splits)
+    embeddings = []
+    for name in e.modalities:
+        extract_features(out / f"{name}.shard_0.parquet", out / name, jobs.features(e, name, 0))
+        index_features([out / name / "shard_0.parquet"], out / name, jobs.index(e, name))
+        train_encoder(manifest, splits, out / name, out / "encoders" / name, jobs.encoder(e, name, 0))
+        embeddings.append(out / "encoders" / name / "embeddings.npy")
+    lost = np.isnan(np.load(embeddings[0])).all(axis=2)
+    assert lost.tolist() == [[False, number % 6 == 1] for number in range(36)]
+    train_teachers(manifest, splits, embeddings, out / "teachers", jobs.teachers(e, 0))
+    params = jobs.students(e, 0, "pkdot").model_copy(update={"encoder": encoder})
+    train_students(manifest, splits, embeddings, out / "teachers", out / "students", params)
+    assert pd.read_csv(out / "students/seed_0/pkdot/history.csv")["score"].notna().all()
+    table = predictions(out)["students/seed_0/pkdot"]
+    assert len(table) == len(Parts.read(splits, 0, Samples.load(manifest)).test)
+    assert np.isfinite(table.filter(like="score_")).all(axis=None)
