@@ -74,7 +74,6 @@ class Server:
 
     def serve(self) -> None:
         """Fork for every job, until the run has ended, however it ended, and its last job has too."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupted run waits for its jobs
         if os.path.lexists(SOCKET):
             os.unlink(SOCKET)  # of a run that was killed
         self.listener.bind(SOCKET)
@@ -131,7 +130,7 @@ class Server:
             os.close(given)
         os.environ.clear()
         os.environ.update(environment)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         sys.argv = ["pkdot", *arguments]
         from pkdot.cli import main
 
@@ -142,6 +141,8 @@ class Server:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.exit(job(sys.argv[1:]))
+    # An interrupt is for the jobs; this process waits for them. One that comes as a job begins waits for it to be ready.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     for name in LIBRARIES:
         importlib.import_module(name)
     gc.collect()
