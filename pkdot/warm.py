@@ -141,7 +141,7 @@ class Server:
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.exit(job(sys.argv[1:]))
-    # An interrupt is for the jobs; this process waits for them. One that comes as a job begins waits for it to be ready.
+    # An interrupt is for the jobs, and this process waits for them; one that comes as a job begins waits for it too.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     for name in LIBRARIES:
         importlib.import_module(name)
