@@ -313,7 +313,8 @@ class Experiment(Params):
             return []
         if self.privilege.methods is not None:
             return self.privilege.methods
-        return [name for name in self.method_names if name in (*self.prevalent_only, *ANSWERS)]
+        taken = {*self.prevalent_only, *ANSWERS}
+        return [name for name in self.method_names if name in taken]
 
     @property
     def method_in_question(self) -> str:

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -52,6 +52,10 @@ class Registry:
 
     def names(self) -> list[str]:
         """Return the names of all plug-ins, sorted; nothing is imported."""
+        return list(self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
         spec = importlib.util.find_spec(self.package)
         roots = map(Path, (spec and spec.submodule_search_locations) or ())
         return sorted(path.stem for root in roots for path in root.glob("*.py") if _registered_name(path) == path.stem)
