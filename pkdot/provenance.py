@@ -44,11 +44,16 @@ def code_hash(module: str, params: Params) -> str:
     Only modules of this package count. The imports are read from the source, so nothing is imported. Templates and
     styles count as code of the modules in their folder.
     """
+    return _hash_of((module, *modules_of(params)))
+
+
+@cache
+def _hash_of(modules: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    modules = closure((module, *modules_of(params)))
-    for name, path in sorted(modules.items()):
+    found = closure(modules)
+    for name, path in sorted(found.items()):
         digest.update(f"{name} {_source_hash(path)}\n".encode())
-    for folder in sorted({path.parent for path in modules.values()}):
+    for folder in sorted({path.parent for path in found.values()}):
         for path in _looks(folder):
             digest.update(f"{path.name} {_source_hash(path)}\n".encode())
     return digest.hexdigest()[:16]

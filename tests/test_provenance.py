@@ -43,7 +43,7 @@ sys.path.insert(0, sys.argv[1])
 from synthetic import World
 world = World(Path("world"))
 def hashes():
-    for cached in (provenance._source, provenance._source_hash, provenance._imports):
+    for cached in (provenance._source, provenance._source_hash, provenance._imports, provenance._hash_of):
         cached.cache_clear()  # a job is a process of its own
     told = {name: world.student_params(name) for name in ("kd", "feature_mse")}
     students = {name: provenance.code_hash("pkdot.training.student", params) for name, params in told.items()}
