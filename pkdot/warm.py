@@ -30,11 +30,15 @@ THREADS = {  # settled when the libraries are loaded; Snakemake sets them for ea
     f"{name}_THREADS": "1" for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "NUMEXPR_NUM", "VECLIB_MAXIMUM")
 }
 STREAMS = (0, 1, 2)
+LISTENER = "PKDOT_LISTENER"  # tells the process the number of its socket
+BEGUN = b"begun"
 LONGEST = 2**20  # bytes of arguments and environment
 
 
 def start() -> subprocess.Popen | None:
     """Start the process that has the libraries, for the jobs of this process; it ends with this one.
+
+    Jobs may call at once; they are answered when the libraries are there.
 
     Returns
     -------
@@ -43,41 +47,61 @@ def start() -> subprocess.Popen | None:
     """
     if not hasattr(os, "pidfd_open"):
         return None
-    command = [sys.executable, "-m", "pkdot.warm"]
-    environment = {**os.environ, **THREADS, "PYTHONPATH": os.path.dirname(os.path.dirname(__file__))}
+    if os.path.lexists(SOCKET):
+        os.unlink(SOCKET)  # of a run that was killed
     quiet = subprocess.DEVNULL  # what is wrong with a library, each job says too
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment)
+    with _socket() as listener:
+        listener.bind(SOCKET)
+        listener.listen(128)
+        number = listener.fileno()
+        paths = os.path.dirname(os.path.dirname(__file__))
+        environment = {**os.environ, **THREADS, "PYTHONPATH": paths, LISTENER: str(number)}
+        command = [sys.executable, "-m", "pkdot.warm"]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, pass_fds=[number]
+        )
 
 
 def job(arguments: list[str]) -> int:
     """Have a fork run ``pkdot`` with these arguments, or become it; return its exit code."""
-    try:
-        if not THREADS.items() <= os.environ.items():
-            raise ConnectionRefusedError
-        server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        server.connect(SOCKET)
-        message = json.dumps({"arguments": arguments, "environment": dict(os.environ)})
-        socket.send_fds(server, [message.encode()], STREAMS)
-    except OSError:
+    server = _socket()
+    if not THREADS.items() <= os.environ.items() or not _is_taken(server, arguments):
         os.execv(sys.executable, [sys.executable, "-m", "pkdot", *arguments])  # noqa: S606
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the fork has it too, and ends in its own way
-    answer = server.recv(LONGEST)
-    return int(answer) if answer else 1
+    return int(server.recv(LONGEST) or 1)
+
+
+def _is_taken(server: socket.socket, arguments: list[str]) -> bool:
+    """Hand a job over; return whether it has a fork. Where there is no server, or it ends before, it has none."""
+    message = json.dumps({"arguments": arguments, "environment": dict(os.environ)})
+    try:
+        server.connect(SOCKET)
+        socket.send_fds(server, [message.encode()], STREAMS)
+        return server.recv(LONGEST) == BEGUN
+    except OSError:
+        return False
+
+
+def _socket() -> socket.socket:
+    """Return a socket of the kind that both sides use."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
 
 class Server:
-    """The process that has the libraries, and the jobs that are its forks."""
+    """The process that has the libraries, and the jobs that are its forks.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    listener : socket
+        Where jobs call.
+    """
+
+    def __init__(self, listener: socket.socket) -> None:
         self.waiting = selectors.DefaultSelector()
-        self.listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.listener = listener
 
     def serve(self) -> None:
         """Fork for every job, until the run has ended, however it ended, and its last job has too."""
-        if os.path.lexists(SOCKET):
-            os.unlink(SOCKET)  # of a run that was killed
-        self.listener.bind(SOCKET)
-        self.listener.listen(128)
         self.waiting.register(self.listener, selectors.EVENT_READ, self.begin)
         self.waiting.register(sys.stdin, selectors.EVENT_READ, self.close)
         while self.waiting.get_map():
@@ -86,7 +110,8 @@ class Server:
 
     def close(self) -> None:
         """Take no more jobs."""
-        os.unlink(SOCKET)
+        with suppress(OSError):
+            os.unlink(SOCKET)
         for source in (sys.stdin, self.listener):
             self.waiting.unregister(source)
         self.listener.close()
@@ -95,11 +120,15 @@ class Server:
         """Fork for a job, and watch both the fork and the process that asked for it."""
         caller, _ = self.listener.accept()
         message, streams, *_ = socket.recv_fds(caller, LONGEST, len(STREAMS))
+        if not message:  # the caller was ended as it called
+            return caller.close()
         process = os.fork()
         if not process:
             self._become(streams, **json.loads(message))
         for stream in streams:
             os.close(stream)
+        with suppress(OSError):  # a caller that is gone is noticed below
+            caller.send(BEGUN)
         handle = os.pidfd_open(process)
         self.waiting.register(handle, selectors.EVENT_READ, lambda: self.end(process, handle, caller))
         self.waiting.register(caller, selectors.EVENT_READ, lambda: self.abandon(process, caller))
@@ -147,4 +176,4 @@ if __name__ == "__main__":
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # what all forks share is then not looked through, and so not copied, by each
-    Server().serve()
+    Server(socket.socket(fileno=int(os.environ[LISTENER]))).serve()

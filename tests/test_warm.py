@@ -27,12 +27,11 @@ def wait_until(true) -> None:
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    """The process, ready, in the folder of a run."""
+    """The process, in the folder of a run; it may still be loading its libraries."""
     monkeypatch.chdir(tmp_path)
     Path(".snakemake").mkdir()
     Path(warm.SOCKET).touch()  # what a run that was killed may leave
     process = warm.start()
-    wait_until(lambda: Path(warm.SOCKET).is_socket())
     yield process
     process.stdin.close()
     assert process.wait(60) == 0
@@ -53,6 +52,7 @@ def begin(*arguments: str, **environment: str) -> subprocess.Popen:
 def blocked_at(path: Path, server: subprocess.Popen) -> tuple[subprocess.Popen, psutil.Process]:
     """A job that waits for somebody to write to this path, and its fork."""
     os.mkfifo(path)
+    assert begin("--version").wait(60) == 0  # the libraries are loaded: from now on its children are forks
     caller = begin("check", str(path))
     wait_until(lambda: psutil.Process(server.pid).children())
     return caller, psutil.Process(server.pid).children()[0]
@@ -69,6 +69,17 @@ def test_a_job_says_and_returns_what_its_own_process_would(server):
 def test_a_job_without_the_process_starts_by_itself(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     job = begin("--version")
+    assert job.communicate()[0].startswith("pkdot ")
+
+
+def test_a_job_whose_process_ends_before_it_begins_starts_by_itself(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(".snakemake").mkdir()
+    process = warm.start()
+    process.send_signal(signal.SIGSTOP)  # while it loads its libraries
+    job = begin("--version")
+    wait_until(lambda: psutil.Process(job.pid).status() == psutil.STATUS_SLEEPING)
+    process.kill()
     assert job.communicate()[0].startswith("pkdot ")
 
 
@@ -102,7 +113,6 @@ def test_a_job_outlives_the_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(".snakemake").mkdir()
     server = warm.start()
-    wait_until(lambda: Path(warm.SOCKET).exists())
     caller, _ = blocked_at(tmp_path / "pipe", server)
     server.stdin.close()
     wait_until(lambda: not Path(warm.SOCKET).exists())

@@ -34,7 +34,7 @@ onstart:
     except PkdotError as error:
         raise WorkflowError(str(error)) from None
     lock.sweep(*ROOTS)
-    if workflow.local_exec:
+    if workflow.local_exec and len(workflow.dag) > 1:
         WARM.append(warm.start())
 
 
