@@ -16,9 +16,9 @@ rule cell:
     output:
         metrics=FILES.cell("{cell}", "{fold}"),
         predictions=FILES.cell_predictions("{cell}", "{fold}"),
-    priority: -1  # nothing waits for one but the page, so cells fill what the contest leaves free
     log:
         f"{LOGS}/cell/{{cell}}-{{fold}}.log",
+    priority: -1  # nothing waits for one but the page, so cells fill what the contest leaves free
     conda:
         "../../environment.yml"
     threads: compute_threads
