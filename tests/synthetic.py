@@ -10,10 +10,16 @@ import pandas as pd
 import yaml
 from safetensors.numpy import save_file
 
+from pkdot import jobs
+from pkdot.config import Experiment
+from pkdot.datasets.ingest import ingest
+from pkdot.features.extract import extract_features, index_features
+from pkdot.splits import make_splits
 from pkdot.tasks import TaskParams
+from pkdot.training.encoder import train_encoder
 from pkdot.training.loop import ComputeParams, TrainingParams
 from pkdot.training.student import StudentParams
-from pkdot.training.teacher import TeacherParams
+from pkdot.training.teacher import TeacherParams, train_teachers
 
 REPO = Path(__file__).resolve().parents[1]
 TRAINING = {"steps": 6, "evaluate_every": 3, "batch_size": 8, "learning_rate": 0.01}
@@ -82,6 +88,21 @@ def write_config(path: Path, values: dict) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(values), encoding="utf-8")
     return path
+
+
+def up_to_teachers(e: Experiment, out: Path) -> list[Path]:
+    """Run the stages of an experiment with one shard on fold 0, up to its teachers; return the embeddings."""
+    ingest(out, jobs.ingest(e))
+    manifest, splits = out / "manifest.parquet", out / "splits.json"
+    make_splits(manifest, out, e.splits)
+    embeddings = []
+    for name in e.modalities:
+        extract_features(out / f"{name}.shard_0.parquet", out / name, jobs.features(e, name, 0))
+        index_features([out / name / "shard_0.parquet"], out / name, jobs.index(e, name))
+        train_encoder(manifest, splits, out / name, out / "encoders" / name, jobs.encoder(e, name, 0))
+        embeddings.append(out / "encoders" / name / "embeddings.npy")
+    train_teachers(manifest, splits, embeddings, out / "teachers", jobs.teachers(e, 0))
+    return embeddings
 
 
 def write_manifest(folder: Path, table: pd.DataFrame, targets: dict) -> Path:

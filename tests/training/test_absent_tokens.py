@@ -7,15 +7,13 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.numpy import load_file
-from synthetic import World, arrays_config, make_arrays, write_config
+from synthetic import World, arrays_config, make_arrays, up_to_teachers, write_config
 
 from pkdot import jobs
 from pkdot.data import Features, Samples
-from pkdot.datasets.ingest import ingest
 from pkdot.experiment import load
-from pkdot.features.extract import extract_features, index_features
-from pkdot.splits import Parts, make_splits
-from pkdot.training.encoder import _EncoderRun, train_encoder
+from pkdot.splits import Parts
+from pkdot.training.encoder import _EncoderRun
 from pkdot.training.student import train_students
 from pkdot.training.teacher import train_teachers
 from tests.training.test_encoder import Signals
@@ -134,18 +132,10 @@ def test_nan_in_an_array_is_a_mask_of_its_owner(tmp_path, encoder):
     values["modalities"]["motion"]["feature"] = {"name": "window", "channels": 2, "length": 32, "max_missing": 0.6}
     values["students"] = {**values["students"], "methods": ["student_only", "pkdot"], "candidates": 1}
     e, out = load(write_config(tmp_path / "config" / "tiny.yaml", values)), tmp_path / "out"
-    ingest(out, jobs.ingest(e))
+    embeddings = up_to_teachers(e, out)
     manifest, splits = out / "manifest.parquet", out / "splits.json"
-    make_splits(manifest, out, e.splits)
-    embeddings = []
-    for name in e.modalities:
-        extract_features(out / f"{name}.shard_0.parquet", out / name, jobs.features(e, name, 0))
-        index_features([out / name / "shard_0.parquet"], out / name, jobs.index(e, name))
-        train_encoder(manifest, splits, out / name, out / "encoders" / name, jobs.encoder(e, name, 0))
-        embeddings.append(out / "encoders" / name / "embeddings.npy")
     lost = np.isnan(np.load(embeddings[0])).all(axis=2)
     assert lost.tolist() == [[False, number % 6 == 1] for number in range(36)]
-    train_teachers(manifest, splits, embeddings, out / "teachers", jobs.teachers(e, 0))
     params = jobs.students(e, 0, "pkdot").model_copy(update={"encoder": encoder})
     train_students(manifest, splits, embeddings, out / "teachers", out / "students", params)
     assert pd.read_csv(out / "students/seed_0/pkdot/history.csv")["score"].notna().all()

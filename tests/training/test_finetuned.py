@@ -9,24 +9,19 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic import arrays_config, make_arrays, write_config
+from synthetic import arrays_config, make_arrays, up_to_teachers, write_config
 
 from pkdot import jobs
 from pkdot.answer import Answer
 from pkdot.assembly import build_network
 from pkdot.data import Features, Samples
-from pkdot.datasets.ingest import ingest
 from pkdot.descriptions import NetworkDescription
 from pkdot.experiment import load
-from pkdot.features.extract import extract_features, index_features
 from pkdot.networks import StudentNetwork
-from pkdot.splits import make_splits
-from pkdot.training.encoder import train_encoder
 from pkdot.training.fold import Fold, embedding_paths
 from pkdot.training.loop import TrainingParams
 from pkdot.training.own_encoders import OwnEncoders
 from pkdot.training.student import train_students
-from pkdot.training.teacher import train_teachers
 
 
 @pytest.fixture(scope="module")
@@ -40,17 +35,7 @@ def prepared(tmp_path_factory):
     values["students"] = {**values["students"], "methods": ["encoder_head", "student_only", "kd"], "candidates": 1}
     e = load(write_config(folder / "config" / "tiny.yaml", values))
     out = folder / "out"
-    ingest(out, jobs.ingest(e))
-    manifest, splits = out / "manifest.parquet", out / "splits.json"
-    make_splits(manifest, out, e.splits)
-    embeddings = []
-    for name in e.modalities:
-        extract_features(out / f"{name}.shard_0.parquet", out / name, jobs.features(e, name, 0))
-        index_features([out / name / "shard_0.parquet"], out / name, jobs.index(e, name))
-        train_encoder(manifest, splits, out / name, out / "encoders" / name, jobs.encoder(e, name, 0))
-        embeddings.append(out / "encoders" / name / "embeddings.npy")
-    train_teachers(manifest, splits, embeddings, out / "teachers", jobs.teachers(e, 0))
-    return e, out, embeddings
+    return e, out, up_to_teachers(e, out)
 
 
 def students(prepared, method, name="students", **changes):
