@@ -159,12 +159,15 @@ class Server:
             os.close(given)
         os.environ.clear()
         os.environ.update(environment)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
         sys.argv = ["pkdot", *arguments]
         from pkdot.cli import main
 
-        main(arguments)
-        sys.exit()
+        # Not before: what an interrupt raises can be lost in an import, where some callbacks drop all that is raised.
+        with suppress(KeyboardInterrupt):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+            main(arguments)
+            sys.exit()
+        sys.exit(130)
 
 
 if __name__ == "__main__":

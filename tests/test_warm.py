@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,12 +18,13 @@ from pkdot import warm
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux watches processes by handles")
 
 
-def wait_until(true) -> None:
-    """Wait for what comes soon."""
+def wait_until(true):
+    """Wait for what comes soon, and return it."""
     end = time.monotonic() + 60
-    while not true():
+    while not (value := true()):
         assert time.monotonic() < end
         time.sleep(0.02)
+    return value
 
 
 @pytest.fixture
@@ -49,13 +51,24 @@ def begin(*arguments: str, **environment: str) -> subprocess.Popen:
     )
 
 
-def blocked_at(path: Path, server: subprocess.Popen) -> tuple[subprocess.Popen, psutil.Process]:
-    """A job that waits for somebody to write to this path, and its fork."""
+def opened(path: Path) -> int | None:
+    """The writing end of a pipe, where somebody reads from it already."""
+    with suppress(OSError):
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+
+
+@pytest.fixture
+def blocked(server, tmp_path):
+    """A job that reads from a pipe to which nobody writes yet, its fork, and the pipe."""
+    path = tmp_path / "pipe"
     os.mkfifo(path)
     assert begin("--version").wait(60) == 0  # the libraries are loaded: from now on its children are forks
     caller = begin("check", str(path))
-    wait_until(lambda: psutil.Process(server.pid).children())
-    return caller, psutil.Process(server.pid).children()[0]
+    pipe = wait_until(lambda: opened(path))
+    (fork,) = psutil.Process(server.pid).children()
+    wait_until(lambda: fork.status() == psutil.STATUS_SLEEPING)
+    yield caller, fork, pipe
+    caller.kill()  # where a test failed
 
 
 def test_a_job_says_and_returns_what_its_own_process_would(server):
@@ -89,33 +102,31 @@ def test_only_jobs_of_one_thread_are_forks(server, tmp_path):
     assert "pkdot.cli" in begin("--version", **profile, OMP_NUM_THREADS="2").communicate()[1]
 
 
-def test_a_job_ends_with_its_caller(server, tmp_path):
-    caller, fork = blocked_at(tmp_path / "pipe", server)
+def test_a_job_ends_with_its_caller(blocked):
+    caller, fork, _ = blocked
     caller.kill()
     wait_until(lambda: not fork.is_running())
 
 
-def test_a_fork_that_the_system_kills_is_told_as_shells_do(server, tmp_path):
-    caller, fork = blocked_at(tmp_path / "pipe", server)
+def test_a_fork_that_the_system_kills_is_told_as_shells_do(blocked):
+    caller, fork, _ = blocked
     fork.kill()
     assert caller.wait(60) == 128 + signal.SIGKILL
 
 
-def test_an_interrupt_reaches_the_job_and_not_the_process(server, tmp_path):
-    caller, fork = blocked_at(tmp_path / "pipe", server)
+def test_an_interrupt_reaches_the_job_and_not_the_process(server, blocked):
+    caller, fork, _ = blocked
     for process in (server, caller, fork):
         process.send_signal(signal.SIGINT)
     assert caller.wait(60) == 130
     assert begin("--version").wait(60) == 0
 
 
-def test_a_job_outlives_the_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path(".snakemake").mkdir()
-    server = warm.start()
-    caller, _ = blocked_at(tmp_path / "pipe", server)
+def test_a_job_outlives_the_run(server, blocked):
+    caller, _, pipe = blocked
     server.stdin.close()
     wait_until(lambda: not Path(warm.SOCKET).exists())
-    (tmp_path / "pipe").write_text("dataset: [")
+    with open(pipe, "w") as file:
+        file.write("dataset: [")
     assert caller.wait(60) == 1
     assert server.wait(60) == 0
