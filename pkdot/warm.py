@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 
 SOCKET = ".snakemake/pkdot.socket"  # relative to the folder of the run: such a path has at most 107 characters
@@ -35,10 +36,15 @@ BEGUN = b"begun"
 LONGEST = 2**20  # bytes of arguments and environment
 
 
-def start() -> subprocess.Popen | None:
+def start(module: str = "pkdot.warm") -> subprocess.Popen | None:
     """Start the process that has the libraries, for the jobs of this process; it ends with this one.
 
     Jobs may call at once; they are answered when the libraries are there.
+
+    Parameters
+    ----------
+    module : str
+        The module that calls `serve`.
 
     Returns
     -------
@@ -56,7 +62,7 @@ def start() -> subprocess.Popen | None:
         number = listener.fileno()
         paths = os.path.dirname(os.path.dirname(__file__))
         environment = {**os.environ, **THREADS, "PYTHONPATH": paths, LISTENER: str(number)}
-        command = [sys.executable, "-m", "pkdot.warm"]
+        command = [sys.executable, "-m", module]
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, env=environment, pass_fds=[number]
         )
@@ -159,24 +165,34 @@ class Server:
             os.close(given)
         os.environ.clear()
         os.environ.update(environment)
-        sys.argv = ["pkdot", *arguments]
-        from pkdot.cli import main
-
+        work = self.program()
         # Not before: what an interrupt raises can be lost in an import, where some callbacks drop all that is raised.
         with suppress(KeyboardInterrupt):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
-            main(arguments)
+            work(arguments)
             sys.exit()
         sys.exit(130)
+
+    def program(self) -> Callable[[list[str]], None]:
+        """Return what jobs run, which is imported by each."""
+        sys.argv[0] = "pkdot"
+        from pkdot.cli import main
+
+        return main
+
+
+def serve(kind: type[Server] = Server, libraries: tuple[str, ...] = LIBRARIES) -> None:
+    """Import the libraries, and fork for every job."""
+    # An interrupt is for the jobs, and this process waits for them; one that comes as a job begins waits for it too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    for name in libraries:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what all forks share is then not looked through, and so not copied, by each
+    kind(socket.socket(fileno=int(os.environ[LISTENER]))).serve()
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         sys.exit(job(sys.argv[1:]))
-    # An interrupt is for the jobs, and this process waits for them; one that comes as a job begins waits for it too.
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    for name in LIBRARIES:
-        importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # what all forks share is then not looked through, and so not copied, by each
-    Server(socket.socket(fileno=int(os.environ[LISTENER]))).serve()
+    serve()

@@ -15,6 +15,8 @@ import yaml
 from filelock import FileLock
 from synthetic import REPO, arrays_config, make_arrays, write_config
 
+from tests.workflow import forks
+
 NAMES = (
     "pkdot",
     "workflow",
@@ -75,7 +77,10 @@ def environment(**more: str) -> dict[str, str]:
 
 def call(folder: Path, *words: str, check: bool = True, **more: str) -> str:
     """Run a command in a folder and return all that it says."""
-    done = subprocess.run(words, cwd=folder, env=environment(**more), capture_output=True, text=True)
+    if words[0] == "snakemake":
+        done = forks.snakemake(folder, words[1:], environment(**more))
+    else:
+        done = subprocess.run(words, cwd=folder, env=environment(**more), capture_output=True, text=True)
     output = done.stdout + done.stderr
     assert done.returncode == 0 or not check, output[-4000:]
     return output
