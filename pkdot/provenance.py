@@ -9,11 +9,11 @@ those of the record, as after a pull or a copy, it reads the whole file. ``pkdot
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import resource
 import shutil
 import sys
@@ -34,6 +34,8 @@ PACKAGES = (
     "pkdot", "torch", "numpy", "pandas", "scikit-learn", "opencv-python", "av", "neurokit2", "librosa", "pot",
     "snakemake",
 )  # fmt: skip
+# by a pattern, since each job asks for a hundred modules, and to parse them takes it more than most jobs work
+IMPORT = re.compile(r"^ *(?:from (pkdot[\w.]*) import (\([^)]*\)|.*)|import (pkdot[\w.]*))", re.MULTILINE)
 LOOKS = ("*.html", "*.css")  # what modules of the same folder fill with values
 SETTLED = 100_000_000  # nanoseconds after which a change of a file shows in its time, on every file system in use
 
@@ -98,12 +100,9 @@ def _source_hash(path: Path) -> str:
 def _imports(path: Path) -> tuple[str, ...]:
     """Return the names in this package that a module imports, anywhere in its source."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(name for name in names if name.split(".")[0] == "pkdot")
+    for module, several, alone in IMPORT.findall(path.read_text(encoding="utf-8")):
+        names += [alone] if alone else [module, *(f"{module}.{name}" for name in re.findall(r"\w+", several))]
+    return tuple(names)
 
 
 def record_of(path: Path) -> Path | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from synthetic import REPO, World
@@ -73,6 +75,17 @@ def met(tmp_path_factory):
 @pytest.mark.parametrize(("name", "jobs"), EDITS)
 def test_the_hash_of_a_job_changes_with_the_code_that_it_runs_and_no_other(met, name, jobs):
     assert set(met[name]) == jobs
+
+
+def test_the_imports_of_a_module_are_those_that_its_syntax_has():
+    for path in Path(provenance.__file__).parent.rglob("*.py"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.ImportFrom):
+                names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        modules = {name for name in names if name.split(".")[0] == "pkdot" and provenance._source(name)}
+        assert {name for name in provenance._imports(path) if provenance._source(name)} == modules
 
 
 def test_the_hash_follows_the_plug_ins_that_the_parameters_name():

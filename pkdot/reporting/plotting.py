@@ -94,12 +94,19 @@ def name_rows(axes: Axes, names: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _break_long_labels(figure: Figure) -> None:
-    """Break the labels of axes that reach beyond the figure into lines."""
+def _arrange(figure: Figure) -> None:
+    """Lay a figure out, for good: labels of axes that reach beyond it are broken into lines."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.draw_without_rendering()
-    whole = figure.bbox
+        figure.get_layout_engine().execute(figure)
+        if _break_long_labels(figure):
+            figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
+
+
+def _break_long_labels(figure: Figure) -> bool:
+    """Break labels that reach beyond the figure into lines; return whether there were any."""
+    whole, broken = figure.bbox, False
     for axes in figure.axes:
         x, y = axes.xaxis.label.get_window_extent(), axes.yaxis.label.get_window_extent()
         for label, low, high, length in (
@@ -109,15 +116,16 @@ def _break_long_labels(figure: Figure) -> None:
             middle = (low + high) / 2
             lines = math.ceil((high - low) / (2 * min(middle, length - middle)))
             if lines > 1:
-                text = label.get_text()
+                text, broken = label.get_text(), True
                 label.set_text(textwrap.fill(text, len(text) // lines + MARGIN))
+    return broken
 
 
 def svg(figure: Figure, label: str) -> str:
     """Return a figure as inline SVG that a screen reader calls ``label``, while its canvas is open."""
     from matplotlib import rc_context
 
-    _break_long_labels(figure)
+    _arrange(figure)
     buffer = StringIO()
     empty = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     # the label salts the names inside, so that those of two figures on one page differ
