@@ -272,7 +272,7 @@ class _Run:
         """Return the loss of outputs against the targets and the teacher of rows."""
         index = self.fold.index(rows)
         target, numbers = self.fold.target(index), self.fold.numbers(index)
-        taught = self.teacher.outputs(index).with_target(target, numbers)
+        taught = self.teacher.outputs(index, self.distiller.needs).with_target(target, numbers)
         return self.distiller(outputs.with_target(target, numbers), taught)
 
     def _score(self) -> tuple[float, float]:
@@ -343,8 +343,8 @@ class _TeacherOutputs:
         outputs = load_file(folder / OUTPUTS, device=str(self.fold.device))
         return outputs["features"], outputs["logits"]
 
-    def outputs(self, index: Tensor) -> Outputs:
-        """Return the outputs of the joint teacher on a batch, with those of the teachers of single modalities."""
+    def outputs(self, index: Tensor, needs: set[str]) -> Outputs:
+        """Return the outputs of the joint teacher on a batch, with those of other teachers that a method needs."""
         from pkdot.networks import Outputs
 
         def of(features: Tensor, logits: Tensor) -> Outputs:
@@ -353,7 +353,8 @@ class _TeacherOutputs:
         joint = of(*self.joint)
         joint.privileged = self.fold.task.pool(self.fold.privileged[index])
         joint.prevalent = self.fold.task.pool(self.fold.prevalent[index])
-        joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
+        if "modalities" in needs:
+            joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
         joint.alone = of(*self.alone)
         joint.pooled = self.pooled[index].flatten(0, 1)
         return joint
