@@ -1,8 +1,13 @@
 """Makes ``synthetic`` importable from every folder of tests; holds what several folders share."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Before torch is loaded: the workers of a parallel run share the processors, and threads that wait for a place on one
+# made some trainings ten times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 LONG = ("workflow", "simulation")  # folders of tests that take minutes: first, so that no worker is left alone with one
 
