@@ -50,12 +50,15 @@ class Answer(Params):
         ----------
         tokens : Tensor, shape (B, T, D)
         there : Tensor of bool, shape (B, T), optional
-            Which tokens a mean is taken over; by default those that are not NaN, and NaN where all are.
+            Which tokens a mean is taken over, at least one of each sample; by default those that are not NaN, and NaN
+            where all are.
         """
         from pkdot.presence import some
 
         if self.sequence:
             return tokens.flatten(0, 1)
+        if tokens.shape[1] == 1:
+            return tokens[:, 0]
         lost = tokens.isnan() if there is None else ~there[..., None]
         if not some(lost):
             return tokens.mean(dim=1)

@@ -23,7 +23,7 @@ from pkdot.descriptions import (
 from pkdot.encoders.base import Encoder, Scale
 from pkdot.fusion.base import FusionChoice
 from pkdot.hallucination.base import TNet
-from pkdot.presence import known, present, shown, without
+from pkdot.presence import counted, known, present, without
 
 
 class Goal(Protocol):
@@ -122,8 +122,8 @@ class Teacher(Headed):
 
     def forward(self, prevalent: Tensor, privileged: Tensor) -> Outputs:
         """Fuse (B, T, P) and (B, T, Q)."""
-        there = shown(present(prevalent) | present(privileged))
-        features, pooled = self.pool(self.fusion(prevalent, privileged), there), known(self.pool(prevalent))
+        features = self.pool(self.fusion(prevalent, privileged), counted(prevalent, privileged))
+        pooled = known(self.pool(prevalent))
         return Outputs(self.logits(features, pooled), features, self.pool(privileged), pooled)
 
     def describe(self, kind: Literal["hallucinating", "imputing"]) -> FusedDescription:
@@ -197,7 +197,7 @@ class PrevalentStudent(Headed):
 
     def forward(self, prevalent: Tensor) -> Outputs:
         """Predict from (B, T, P)."""
-        features = self.pool(self.layers(known(prevalent)), shown(present(prevalent)))
+        features = self.pool(self.layers(known(prevalent)), counted(prevalent))
         pooled = known(self.pool(prevalent))
         return Outputs(self.logits(features, pooled), features, prevalent=pooled)
 

@@ -10,6 +10,8 @@ Where nothing is absent nothing is computed for it, so that no bit of a result d
 
 from __future__ import annotations
 
+from functools import reduce
+
 import torch
 from torch import Tensor
 
@@ -49,7 +51,17 @@ def shown(there: Tensor) -> Tensor:
     return there | ~there.any(dim=1, keepdim=True)
 
 
+def counted(*sides: Tensor) -> Tensor | None:
+    """Return the mask (B, T) of tokens that count, since one of the sides (B, T, D) is there; None for a single token.
+
+    It counts in any case.
+    """
+    if sides[0].shape[1] == 1:
+        return None
+    return shown(reduce(torch.logical_or, map(present, sides)))
+
+
 def hidden(tokens: Tensor) -> Tensor | None:
     """Return the mask (B, T) of tokens (B, T, D) that attention must not look at; None where it may look at all."""
-    mask = ~shown(present(tokens))
-    return mask if tokens.shape[1] > 1 and some(mask) else None
+    there = counted(tokens)
+    return None if there is None or not some(~there) else ~there

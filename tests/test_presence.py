@@ -22,7 +22,7 @@ from pkdot.networks import (
     StudentNetwork,
     Teacher,
 )
-from pkdot.presence import complete, hidden, known, present, shown, without
+from pkdot.presence import complete, counted, hidden, known, present, shown, without
 
 B, T, D, Q = 6, 3, 4, 5
 MODALITIES = ["face", "voice"]
@@ -131,6 +131,21 @@ def test_the_mean_of_everything_keeps_its_bits():
     tokens = draw(50, 7, 33)
     assert torch.equal(ANSWERS["classes"].pool(tokens), tokens.mean(dim=1))
     assert torch.equal(ANSWERS["classes"].pool(tokens, torch.ones(50, 7, dtype=torch.bool)), tokens.mean(dim=1))
+
+
+def test_a_single_token_counts_whatever_is_of_it():
+    tokens = draw(4, 1, D)
+    tokens[0], tokens[1, 0, 2] = torch.nan, torch.nan
+    assert counted(tokens) is None
+    assert hidden(tokens) is None
+    assert torch.equal(ANSWERS["classes"].pool(known(tokens), counted(tokens)), known(tokens)[:, 0])
+    torch.testing.assert_close(ANSWERS["classes"].pool(tokens), tokens[:, 0], equal_nan=True, atol=0, rtol=0)
+
+
+def test_tokens_count_where_any_side_has_them_and_all_where_none_has():
+    one, other = draw(3, 2, 4), draw(3, 2, 4, seed=1)
+    one[:2], other[0, 1], other[1] = torch.nan, torch.nan, torch.nan
+    assert counted(one, other).tolist() == [[True, False], [True, True], [True, True]]
 
 
 def test_tokens_of_two_modalities_are_there_where_one_of_them_is():
