@@ -34,6 +34,7 @@ class _Labels:
         self.classes = ["BL1", "PA4"]
         self.table = pd.DataFrame({"pain": np.array(self.classes)[classes]})
         self.about = {"targets": {"pain": self.classes}}
+        self.labelled = np.ones(len(classes), dtype=bool)
 
 
 def read_and_encode(folder: Path) -> float:
