@@ -77,10 +77,9 @@ def environment(**more: str) -> dict[str, str]:
 
 def call(folder: Path, *words: str, check: bool = True, **more: str) -> str:
     """Run a command in a folder and return all that it says."""
-    if words[0] == "snakemake":
-        done = forks.snakemake(folder, words[1:], environment(**more))
-    else:
-        done = subprocess.run(words, cwd=folder, env=environment(**more), capture_output=True, text=True)
+    own = environment(**more)
+    own["PATH"] = forks.path() + own["PATH"]
+    done = subprocess.run(words, cwd=folder, env=own, capture_output=True, text=True)
     output = done.stdout + done.stderr
     assert done.returncode == 0 or not check, output[-4000:]
     return output

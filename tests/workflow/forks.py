@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from tempfile import mkdtemp
 
 from pkdot import warm
@@ -17,6 +18,7 @@ LIBRARIES = (
     *warm.LIBRARIES, "snakemake.cli", "snakemake.profiles", "snakemake.report", "snakemake.storage",
 )  # fmt: skip
 FOLDER = "PKDOT_TEST_FOLDER"
+SERVERS: list[subprocess.Popen | None] = []  # kept, since they end when nobody holds them
 REPO = Path(__file__).resolve().parents[2]
 
 
@@ -35,24 +37,26 @@ class Snakemakes(warm.Server):
 
 
 @cache
-def _server() -> tuple[Path, subprocess.Popen | None]:
-    """Start the process, once for each worker of the tests, with which it ends; return its folder."""
+def path() -> str:
+    """Return a folder to look for programs in, with a ``snakemake`` that is a fork; '' where forks cannot be watched.
+
+    The process that has the libraries is started once for each worker of the tests, with which it ends.
+    """
     folder, here = Path(mkdtemp()), Path.cwd()
     (folder / warm.SOCKET).parent.mkdir()
     os.chdir(folder)
     try:
-        return folder, warm.start("tests.workflow.forks")
+        SERVERS.append(warm.start("tests.workflow.forks"))
     finally:
         os.chdir(here)
-
-
-def snakemake(folder: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> subprocess.CompletedProcess:
-    """Run Snakemake in a folder; by an own start where forks cannot be watched."""
-    home, server = _server()
-    line, more = [sys.executable, "-IS", warm.__file__], {**warm.THREADS, FOLDER: str(folder)}
-    if server is None:
-        line, more, home = ["snakemake"], {}, folder
-    return subprocess.run([*line, *arguments], cwd=home, env={**environment, **more}, capture_output=True, text=True)
+    if SERVERS[-1] is None:
+        return ""
+    settings = " ".join(f"{name}={number}" for name, number in warm.THREADS.items())
+    client = f"{quote(sys.executable)} -IS {quote(warm.__file__)}"  # which looks for the process where it is started
+    script = f'export {settings} {FOLDER}="$PWD"; cd {quote(str(folder))} && exec {client} "$@"'
+    (folder / "snakemake").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "snakemake").chmod(0o755)
+    return f"{folder}{os.pathsep}"
 
 
 if __name__ == "__main__":
