@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-SPAN = ("path", "start", "stop", "rate", "side", "part")  # the columns of a modality, as <modality>_path and so on
+# the columns of a modality, as <modality>_path and so on
+SPAN = ("path", "start", "stop", "rate", "side", "part", "absent")
 
 
 def samples_of_shard(manifest: pd.DataFrame, modality: str, shard: int = 0, shards: int = 1) -> pd.DataFrame:

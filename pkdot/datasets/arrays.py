@@ -5,6 +5,8 @@ Layout of the root::
     recordings.csv    recording_id, subject_id, target, rate, one column a stream: the path of its file
 
 ``rate`` is in Hz; ``<stream>_rate`` and ``<stream>_offset`` (seconds) hold for one stream where they differ;
+``<stream>_absent`` says of which spans of the stream nothing is to be used, in seconds of its own time (rows, where
+samples are rows), such as ``1.5-3; 7.25-8``, or ``all``.
 ``group_id`` names subjects that must stay together, ``fold`` the fold that tests a subject (splits.scheme given; where
 samples are rows it names a file, like labels). A path is relative to the root; brackets name a part of the file,
 such as ``r1.csv[EDA]``. No two recordings share a file, unless each has other parts of it. An empty cell says that the
@@ -25,7 +27,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pkdot.datasets.base import Dataset, register
 from pkdot.datasets.labels import LabelFile
-from pkdot.datasets.listing import Owners, Recording, Stream, read_listing, recordings_of
+from pkdot.datasets.listing import LISTING, Owners, Recording, Stream, read_listing, recordings_of
 from pkdot.errors import ConfigError, DataError
 from pkdot.ledger import Ledger
 from pkdot.params import Params
@@ -153,6 +155,9 @@ class Arrays(Dataset):
         table, options = read_listing(self.root), self.options
         needed = ["recording_id", *([] if options.subjects == "own" else ["subject_id"])]
         needed += self._target_columns(table.columns).values()
+        for column in table.columns:
+            if column.endswith("_absent") and column.removesuffix("_absent") not in table:
+                raise DataError(f"{self.root / LISTING}: the column '{column}' is of no column; rename or remove it.")
         return recordings_of(self.root, table, [*needed, *options.streams])
 
     def _target_columns(self, columns: Container[str]) -> dict[str, str]:
@@ -186,6 +191,11 @@ class Arrays(Dataset):
             for place, (cut, who) in enumerate(zip(cuts, subjects, strict=True))
         ]
         owners.add(name, named)
+        for stream in options.streams:
+            lost = sum(row[f"{stream}_path"] is None for row in rows) if streams[stream] is not None else 0
+            if lost:
+                problem = f"{recording.where}: by {stream}_absent {lost} of {len(rows)} samples have nothing of it"
+                ledger.add(name, stream, "ingest", problem, "as configured")
         return self._usable(rows, recording, ledger)
 
     def _is_wanted(self, recording: Recording, columns: dict[str, str], ledger: Ledger) -> bool:
@@ -287,12 +297,14 @@ class Arrays(Dataset):
         }
         for name, stream in streams.items():
             known = stream or Stream(Path(), None, np.nan, 0.0, 0)
+            start, stop = (0.0, known.seconds) if whole else (cut.start - known.offset, cut.stop - known.offset)
             row |= {
-                f"{name}_path": str(stream.path) if stream else None,
-                f"{name}_start": None if whole else cut.start - known.offset,
-                f"{name}_stop": None if whole else cut.stop - known.offset,
-                f"{name}_rate": known.rate if known.told and not whole else None,
+                f"{name}_path": str(known.path) if stream and not known.lacks(start, stop) else None,
+                f"{name}_start": None if whole else start,
+                f"{name}_stop": None if whole else stop,
+                f"{name}_rate": known.rate if known.told and (known.absent or not whole) else None,
                 f"{name}_part": known.part,
+                f"{name}_absent": list(known.absent) or None,
             }
         return row
 

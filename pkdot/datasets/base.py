@@ -72,7 +72,8 @@ class Dataset(ABC):
             ``sample_id`` (each once), ``subject_id``, ``group_id`` (subjects that must stay together), one
             column a target, and for every source ``<source>_path``, ``<source>_start`` and ``<source>_stop``
             (seconds), ``<source>_rate`` (Hz) where the file does not say it, ``<source>_side`` (left | right)
-            where two people share a picture, ``<source>_part`` (an array or columns) where the file holds more. A
+            where two people share a picture, ``<source>_part`` (an array or columns) where the file holds more,
+            ``<source>_absent`` (a list of seconds of the file: b, e, b, e, ...) where spans of it are not to be used. A
             target is None or NaN where the sample is unlabelled. A path is None where the sample lacks the source.
             ``official`` (train | validation | test) where the owners split, ``fold`` (a text) where the user does.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pkdot.ledger import Ledger
 from pkdot.recordings import MEDIA, media_seconds, open_recording, parts_of, split_cell
 
 LISTING = "recordings.csv"
+SECONDS = r"(\d+\.?\d*|\.\d+)"
+ALL = "all"  # of a stream is absent, as if its cell were empty
 FRAMES = 25.0  # a second of a video or a sound, only for its length: it says its rate itself
 
 
@@ -35,6 +38,8 @@ class Stream:
         Its number of samples in time, or of rows.
     told : bool
         Whether the rate must be told, as its file does not say it.
+    absent : tuple of float
+        Where spans begin and end that are not to be used, in seconds of the stream, in order: b, e, b, e, ...
     """
 
     path: Path
@@ -43,6 +48,7 @@ class Stream:
     offset: float
     length: float
     told: bool = True
+    absent: tuple[float, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -53,6 +59,11 @@ class Stream:
     def end(self) -> float:
         """When it ends on the common clock."""
         return self.offset + self.seconds
+
+    def lacks(self, start: float, stop: float) -> bool:
+        """Return whether all of a span, in seconds of the stream, is absent."""
+        spans = zip(self.absent[::2], self.absent[1::2], strict=True)
+        return any(begin <= start and stop <= end for begin, end in spans)
 
 
 def as_number(text: str) -> float:
@@ -127,8 +138,34 @@ class Recording:
             raise DataError(f"{self.where}: the {column} '{text}' is not a number of Hz above zero")
         return value
 
+    def absent(self, stream: str) -> tuple[float, ...]:
+        """Return where spans of a stream begin and end that are not to be used, in order; those that touch are one.
+
+        Raises
+        ------
+        DataError
+            The cell says it in another form than ``1.5-3; 7.25-8``.
+        """
+        column = f"{stream}_absent"
+        spans: list[tuple[float, float]] = []
+        for part in re.split("[,;]", self.cell(column)) if self.cell(column) else ():
+            found = re.fullmatch(rf"\s*{SECONDS}\s*-\s*{SECONDS}\s*", part)
+            if found is None or not float(found[1]) < float(found[2]):
+                raise DataError(
+                    f"{self.where}: the {column} '{self.cell(column)}' is not like '1.5-3; 7.25-8', spans in seconds "
+                    f"that end after their start; write it so, or {ALL}, or nothing"
+                )
+            spans.append((float(found[1]), float(found[2])))
+        borders: list[float] = []
+        for begin, end in sorted(spans):
+            if borders and begin <= borders[-1]:
+                borders[-1] = max(borders[-1], end)
+            else:
+                borders += [begin, end]
+        return tuple(borders)
+
     def file(self, column: str) -> tuple[Path, str | None] | None:
-        """Return the file that a cell names, and the part of it; None where the cell is empty.
+        """Return the file that a cell names, and the part of it; None where the cell is empty, or all of it absent.
 
         Raises
         ------
@@ -136,7 +173,7 @@ class Recording:
             The path leads out of the root, or round in a circle of links.
         """
         cell = self.cell(column)
-        if not cell:
+        if not cell or self.cell(f"{column}_absent").lower() == ALL:
             return None
         if "\0" in cell:
             raise DataError(f"{self.where}: {cell!r} is no path")
@@ -164,12 +201,21 @@ class Recording:
         if file is None:
             return None
         offset = self.number(f"{column}_offset", 0.0) if timed else 0.0
+        absent = self.absent(column)
         if file[0].suffix.lower() in MEDIA:
             if sample == "row" or file[1] is not None:
                 raise DataError(f"{self.where}: {file[0].name} has no rows and no parts; it serves windows and wholes")
-            return Stream(*file, FRAMES, offset, FRAMES * media_seconds(file[0]), told=False)
-        rate = self.rate(column) if timed else 1.0
-        return Stream(*file, rate, offset, len(open_recording(*file)))
+            stream = Stream(*file, FRAMES, offset, FRAMES * media_seconds(file[0]), told=False, absent=absent)
+        else:
+            rate = self.rate(column) if timed or (absent and sample == "recording") else 1.0
+            stream = Stream(*file, rate, offset, len(open_recording(*file)), absent=absent)
+        late = [begin for begin in absent[::2] if begin >= stream.seconds]
+        if late:
+            raise DataError(
+                f"{self.where}: the {column}_absent begins at {late[0]:g}, but the {column} ends at "
+                f"{stream.seconds:g}; count in {'rows' if sample == 'row' else 'seconds'} of its own"
+            )
+        return stream
 
 
 class Owners:

@@ -74,6 +74,8 @@ class Audio(Feature):
         stop = track.seconds if source.stop is None else source.stop
         lead = MARGIN - 0.5 * self.options.hop / self.options.rate  # puts a spectrum into the middle of its hop
         sound, there = track.read(start - lead, stop + lead)
+        absent = source.hidden(start - lead + np.arange(len(sound)) / track.rate)
+        sound[absent], there[absent] = 0.0, False
         borders = lead + np.linspace(0, stop - start, self.options.steps + 1)
         parts = np.round(borders * track.rate).astype(int)
         there, clipped, power = (
@@ -82,7 +84,8 @@ class Audio(Feature):
         )
         where = f"{source.path}, {start:.2f} to {stop:.2f} s"
         if np.mean(decibels(power) > self.options.silence) < self.options.min_sound:
-            raise DataError(f"{where}: {'silent' if there.mean() > 0.5 else 'the sound track does not reach here'}")
+            gone = f"the sound track {'is absent' if absent.any() else 'does not reach'} here"
+            raise DataError(f"{where}: {'silent' if there.mean() > 0.5 else gone}")
         array = decibels(self._spectrogram(sound, track.rate, borders))[None].astype(np.float32)
         missing, loud = there < 0.5, clipped > CLIPPED
         if not (missing | loud).any():

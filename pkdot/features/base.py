@@ -29,7 +29,8 @@ class Source:
 
     ``rate`` is that of a recording in Hz, where the data set says it and the file does not. ``side`` (left |
     right) says who is meant where two people share a picture. ``part`` names the array or the columns of a file that
-    holds more than the stream.
+    holds more than the stream. ``absent`` says where spans begin and end of which nothing is used, in seconds of the
+    file: b, e, b, e, ...
     """
 
     sample_id: str
@@ -39,6 +40,32 @@ class Source:
     rate: float | None = None
     side: str | None = None
     part: str | None = None
+    absent: tuple[float, ...] = ()
+
+    def hidden(self, times: np.ndarray) -> np.ndarray:
+        """Return which moments, in seconds of the file, shape (n,), are absent."""
+        begins, ends = np.reshape(self.absent, (-1, 2)).T
+        return np.logical_or.reduce((times[:, None] >= begins) & (times[:, None] < ends), axis=1)
+
+    def hidden_rows(self, first: int, last: int) -> np.ndarray:
+        """Return which rows of an array, from the first to the one before the last, are absent.
+
+        Raises
+        ------
+        DataError
+            Some are, and nobody has said the rate of the array.
+        """
+        rows = np.zeros(last - first, dtype=bool)
+        if self.absent and self.rate is None:
+            raise DataError(f"{self.path}: seconds of it are absent, which takes its rate; give it in Hz")
+        for begin, end in np.reshape(self.absent, (-1, 2)) * (self.rate or 1.0):
+            rows[max(0, round(begin) - first) : max(0, round(end) - first)] = True
+        return rows
+
+    def without_absent(self, values: np.ndarray, first: int) -> np.ndarray:
+        """Return the rows of an array from the first on, NaN where they are absent."""
+        rows = self.hidden_rows(first, first + len(values))
+        return np.where(rows.reshape(-1, *[1] * (values.ndim - 1)), np.nan, values) if rows.any() else values
 
 
 @dataclass(frozen=True)
@@ -110,6 +137,19 @@ def usable_in(gaps: Sequence[float], tokens: int) -> np.ndarray:
     """Return the same, but all tokens where none is present: whether such a sample is used, its feature has said."""
     found = present_in(gaps, tokens)
     return found if found.any() else ~found
+
+
+def fill(frames: list[np.ndarray | None], times: np.ndarray) -> np.ndarray:
+    """Stack frames; a missing one is the blend of its neighbours in time, or the nearest one at an end."""
+    found = np.array([number for number, frame in enumerate(frames) if frame is not None])
+    stack = np.stack([frame for frame in frames if frame is not None])
+    if len(found) == len(frames):
+        return stack
+    places = np.interp(times, times[found], np.arange(len(found)))
+    before = np.floor(places).astype(int)
+    after = np.minimum(before + 1, len(found) - 1)
+    share = (places - before)[:, None, None, None]
+    return np.round(stack[before] * (1 - share) + stack[after] * share).astype(np.uint8)
 
 
 class TooFewFaces(DataError):

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from pkdot.errors import DataError
-from pkdot.features.base import Extracted, Feature, Source, register
+from pkdot.features.base import Extracted, Feature, Source, fill, register
 from pkdot.params import Params
 from pkdot.recordings import open_recording
 
@@ -20,6 +20,12 @@ class ClipOptions(Params):
     size: int = Field(ge=8, le=4096, description="height and width that come out, in pixels")
     white: float | None = Field(
         None, gt=0, description="the value that becomes white (255), such as 1 for shares; null: the arrays are uint8"
+    )
+    min_coverage: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="smallest share of frames that must be there, as those are not that hold nothing but NaN",
     )
 
 
@@ -46,8 +52,15 @@ class Clip(Feature):
             first, last = round(source.start * rate), round(source.stop * rate)
         if not 0 <= first < last <= len(film):
             raise DataError(f"{source.path}: has {len(film)} frames, not {first} to {last}")
-        chosen = first + np.linspace(0, last - first - 1, self.options.frames).round().astype(int)
-        return Extracted(np.stack([self._picture(film[frame], source) for frame in chosen]))
+        times = np.linspace(0, last - first - 1, self.options.frames)
+        chosen, hidden = times.round().astype(int), source.hidden_rows(first, last)
+        frames = [None if hidden[row] or _is_empty(film[first + row]) else film[first + row] for row in chosen]
+        there = np.array([frame is not None for frame in frames])
+        what = f"{source.path}: {there.sum()} of {len(frames)} frames are there"
+        if there.mean() < self.options.min_coverage:
+            raise DataError(f"{what}; at least {self.options.min_coverage:.0%} must be")
+        array = fill([frame if frame is None else self._picture(frame, source) for frame in frames], times)
+        return Extracted(array) if there.all() else Extracted(array, there, f"{what}; the others are blends of those")
 
     def seconds(self, source: Source) -> float:
         return len(open_recording(source.path, source.part)) / (source.rate or 1.0)
@@ -68,6 +81,10 @@ class Clip(Feature):
         smaller = max(picture.shape[:2]) > self.options.size
         side = (self.options.size, self.options.size)
         return cv2.resize(colours, side, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+
+
+def _is_empty(picture: np.ndarray) -> bool:
+    return picture.dtype.kind == "f" and bool(np.isnan(picture).all())
 
 
 def _is_picture(array: np.ndarray) -> bool:

@@ -90,7 +90,8 @@ def _extract(feature: Feature, sample: Any, modality: str, ledger: Ledger) -> Ex
     start, stop, rate = (None if pd.isna(value) else float(value) for value in (sample.start, sample.stop, sample.rate))
     try:
         side, part = (None if pd.isna(value) else value for value in (sample.side, sample.part))
-        source = Source(sample.sample_id, Path(sample.path), start, stop, rate, side, part)
+        absent = tuple(sample.absent) if isinstance(sample.absent, np.ndarray) else ()
+        source = Source(sample.sample_id, Path(sample.path), start, stop, rate, side, part, absent)
         got = checked(feature, source, feature.extract(source))
     except DataError as problem:
         ledger.add(sample.sample_id, modality, "features", str(problem))

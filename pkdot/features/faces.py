@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from pkdot.errors import DataError
 from pkdot.features.alignment import align
-from pkdot.features.base import Extracted, FaceClip, Feature, Source, TooFewFaces, identity, register
+from pkdot.features.base import Extracted, FaceClip, Feature, Source, TooFewFaces, fill, identity, register
 from pkdot.features.video import Crops, Frames, open_frames
 from pkdot.params import Params
 
@@ -68,7 +68,7 @@ class Faces(Feature):
     def extract(self, source: Source) -> Extracted:
         video = self._open(source)
         times = self._times(source, video)
-        return self._clip(source, video.at(times), times, isinstance(video, Crops))
+        return self._clip(source, _shown(video.at(times), source, times), times, isinstance(video, Crops))
 
     def along(self, sources: Iterable[Source], video: Frames | None = None) -> Iterator[Extracted | DataError]:
         """Extract many spans of one video, which is decoded once; ``video`` where it is open already."""
@@ -122,7 +122,8 @@ class Faces(Feature):
         frames_of = video or self._open(first)
         spans = (self._times(source, frames_of) for source in chain([first], wanted))
         for source, frames in zip(answered, frames_of.along(spans), strict=False):
-            yield source, frames, self._times(source, frames_of), isinstance(frames_of, Crops)
+            times = self._times(source, frames_of)
+            yield source, _shown(frames, source, times), times, isinstance(frames_of, Crops)
 
     def _clip(self, source: Source, frames: list[np.ndarray | None], times: np.ndarray, ready: bool) -> Extracted:
         """Return the crops of the subject; frames that are ready crops are only brought to size."""
@@ -159,6 +160,8 @@ class Faces(Feature):
         if found.all():
             return Extracted(fill(crops, times))
         seen = sum(frame is not None for frame in frames)
+        absent = source.hidden(times).sum()
+        why += f", {absent} absent as told" if absent else ""
         what = f"{source.path}: of {len(frames)} frames {seen} decoded, {found.sum()} with the subject's face{why}"
         if found.mean() < self.options.min_coverage:
             problem = f"{what}; at least {self.options.min_coverage:.0%} must have it"
@@ -181,6 +184,11 @@ class Faces(Feature):
         return start + (np.arange(self.options.frames) + 0.5) * (stop - start) / self.options.frames
 
 
+def _shown(frames: list[np.ndarray | None], source: Source, times: np.ndarray) -> list[np.ndarray | None]:
+    """Return frames without those that are absent."""
+    return [None if lost else frame for frame, lost in zip(frames, source.hidden(times), strict=True)]
+
+
 def half(frame: np.ndarray, side: str | None) -> np.ndarray:
     """Return the half of a picture where one of two people is; all of it where there is one."""
     middle = frame.shape[1] // 2
@@ -192,19 +200,6 @@ def is_still(frames: list[np.ndarray | None]) -> bool:
     small = (frame[::STRIDE, ::STRIDE].astype(np.int16) for frame in frames if frame is not None)
     first = next(small)
     return all(np.mean(np.abs(other - first).max(axis=2) > CHANGED) < STILL for other in small)
-
-
-def fill(crops: list[np.ndarray | None], times: np.ndarray) -> np.ndarray:
-    """Stack crops; a missing one is the blend of its neighbours in time, or the nearest one at an end."""
-    found = np.array([number for number, crop in enumerate(crops) if crop is not None])
-    stack = np.stack([crop for crop in crops if crop is not None])
-    if len(found) == len(crops):
-        return stack
-    places = np.interp(times, times[found], np.arange(len(found)))
-    before = np.floor(places).astype(int)
-    after = np.minimum(before + 1, len(found) - 1)
-    share = (places - before)[:, None, None, None]
-    return np.round(stack[before] * (1 - share) + stack[after] * share).astype(np.uint8)
 
 
 def _resized(frame: np.ndarray, size: int) -> np.ndarray:

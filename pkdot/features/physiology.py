@@ -151,6 +151,7 @@ class Physiology(Feature):
         stop = start + self.options.window[1] - self.options.window[0]
         time, values, notes = self._read(source.path)
         rate = self._sampling_rate(time, where)
+        values = np.where(source.hidden(time), np.nan, values)
         inside = (time > (source.start or 0.0) - MOMENT) & (time < (source.stop or np.inf) - MOMENT)
         time, values = time[inside], values[inside]
         self._covers(time, start, stop, where)

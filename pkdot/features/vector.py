@@ -32,16 +32,17 @@ class Vector(Feature):
     def extract(self, source: Source) -> Extracted:
         array = open_recording(source.path, source.part)
         if source.start is None or source.stop is None:
-            first, values = 0, np.asarray(array, dtype=np.float64).reshape(-1)
+            first, last = 0, len(array)
         else:
             first, last = (round(time * (source.rate or 1.0)) for time in (source.start, source.stop))
-            values = np.asarray(array[first:last], dtype=np.float64).reshape(-1)
+        values = source.without_absent(np.asarray(array[first:last], dtype=np.float64), first).reshape(-1)
         where = f"{source.path}, row {first}"
         if len(values) != self.options.size:
             raise DataError(f"{where}: has {len(values)} numbers, not the {self.options.size} of the feature's size")
         if not np.isfinite(values).all():
             column = int(np.flatnonzero(~np.isfinite(values))[0])
-            raise DataError(f"{where}, column {column}: the value is not a finite number")
+            absent = "absent or " if source.absent else ""
+            raise DataError(f"{where}, column {column}: the value is {absent}not a finite number")
         return Extracted(values.astype(np.float32))
 
     def seconds(self, source: Source) -> float:

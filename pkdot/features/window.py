@@ -62,7 +62,7 @@ class Window(Feature):
         margin = self._margin(source)
         before, after = max(0, first - margin), min(len(recording), last + margin)
         inner = slice(first - before, last - before)
-        values = np.asarray(recording[before:after], dtype=np.float64)
+        values = source.without_absent(np.asarray(recording[before:after], dtype=np.float64), before)
         missing, note = self._missing(values[inner], source, first)
         values = _filled(values)
         still = _still(values[inner], source)
@@ -99,13 +99,15 @@ class Window(Feature):
         if not missing.any():
             return missing, ""
         where = f"{source.path}, row {first + int(missing.argmax())}"
+        absent = "absent or " if source.absent else ""
         share, most = missing.mean(), self.options.max_missing
         if share > most or (finite.sum(axis=0) < 2).any():
             raise DataError(
-                f"{where}: a value is not a finite number, as in {share:.0%} of the window's moments (at most "
+                f"{where}: a value is {absent}not a finite number, as in {share:.0%} of the window's moments (at most "
                 f"{most:.0%} may be)"
             )
-        return missing, f"{where}: {missing.sum()} of {len(part)} moments are not finite numbers and are filled in"
+        lost = f"{missing.sum()} of {len(part)} moments are {absent}not finite numbers"
+        return missing, f"{where}: {lost} and are filled in"
 
     def _margin(self, source: Source) -> int:
         """Return how many moments a filter must see before and after a window; 0 where there is no filter."""

@@ -55,12 +55,15 @@ class Raw:
         Hz, where the file does not say it.
     offset : float
         When it begins on the clock of the recording, seconds.
+    absent : tuple of float
+        Where spans of it begin and end that are not to be used, seconds of its own time: b, e, b, e, ...
     """
 
     path: Path
     part: str | None = None
     rate: float | None = None
     offset: float = 0.0
+    absent: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ class Recording:
         """Return a part of a modality."""
         raw = self.raws.get(modality) or Raw(Path(self.name))
         begin, end = (None if time is None else time - raw.offset for time in (start, stop))
-        return Source(self.name, raw.path, begin, end, raw.rate, None, raw.part)
+        return Source(self.name, raw.path, begin, end, raw.rate, None, raw.part, raw.absent)
 
 
 @dataclass(frozen=True)
@@ -182,7 +185,7 @@ class Wanted:
                 raise DataError(f"{row.where}: the {column} is empty, and the bundle cannot do without it")
             known = row.cell(f"{column}_rate") or row.cell("rate")
             rate = row.rate(column) if known else self.rate or said.rate
-            raws[modality] = Raw(*file, rate, row.number(f"{column}_offset", 0.0))
+            raws[modality] = Raw(*file, rate, row.number(f"{column}_offset", 0.0), row.absent(column))
         if not raws:
             raise DataError(f"{row.where}: it names no file of {' or '.join(self.modalities)}")
         begin, end = (row.number(key) if row.cell(key) else None for key in ("start", "stop"))

@@ -107,6 +107,11 @@ def test_windows_may_overlap_and_none_reaches_past_the_end(root):
         ({"motion": "signals/same.npy"}, "the file 'signals/same.npy' is that of the recording 's0b' already"),
         ({"rate": "1e-6"}, "at 1e-06 Hz a step of 1 s is no whole sample"),
         ({"rate": "1e-320"}, "Hz a step of 1 s is no whole sample"),
+        ({"motion_absent": "4-5"}, "the motion_absent begins at 4, but the motion ends at 4; count in seconds"),
+        *(
+            ({"motion_absent": cell}, f"row 4: the motion_absent '{cell}' is not like '1.5-3; 7.25-8', spans")
+            for cell in ("3-1", "1.5", "1-2,", "1-2 3-4", "-1-2", "1-1", "1,5-3", "0:30-1", "nan-1", "1-1e3", "none")
+        ),
     ],
 )
 def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, sentence):
@@ -126,6 +131,43 @@ def test_a_recording_that_cannot_be_used_is_in_the_ledger(root, cells, sentence)
     assert "\n" not in ledger[0].problem
     assert len(manifest) == 20, "the other recordings stay"
     assert manifest["sample_id"].is_unique
+
+
+def test_what_a_list_calls_absent_is_told_to_the_features(root):
+    edit(root, 0, motion_absent=".5-2.5, 2.5 - 3; 1-2", motion_offset="1", pulse_offset="1")
+    edit(root, 5, pulse_absent="All", pulse="signals/no.npy")
+    edit(root, 1, motion_absent="0-2.25", pulse_absent="0.25-9", pulse_offset="0.25")
+    manifest, ledger, _ = read(root)
+    first, second, last = (manifest[manifest["sample_id"].str.startswith(name)] for name in ("s0a", "s0b", "s2b"))
+    assert first["face_start"].tolist() == [0, 1, 2, 3]
+    assert first["face_path"].isna().tolist() == [False, True, True, False]
+    assert {tuple(spans) for spans in first["face_absent"]} == {(0.5, 3.0)}
+    assert last["eda_path"].isna().all(), "all: the recording lacks the stream"
+    assert last["face_path"].notna().sum() == 4
+    assert [name[-1] for name in second["sample_id"]] == ["0", "2"], "of the second nothing is left"
+    assert manifest["face_absent"][manifest["subject_id"] != "s0"].isna().all()
+    told = [entry for entry in ledger if entry.action == "as configured"]
+    assert [entry.modality for entry in told] == ["motion", "motion", "pulse"]
+    assert "row 2: by motion_absent 2 of 4 samples have nothing of it" in told[0].problem
+
+
+def test_a_column_of_what_is_absent_is_of_a_stream(root):
+    edit(root, 0, motoin_absent="1-2")
+    with pytest.raises(DataError, match="the column 'motoin_absent' is of no column; rename or remove it"):
+        read(root)
+
+
+def test_whole_recordings_count_what_is_absent_in_seconds_and_rows_in_rows(root):
+    edit(root, 0, motion_absent="1-2", pulse_absent="0-99")
+    manifest, _, _ = read(root, sample="recording")
+    assert manifest["face_rate"][0] == 32
+    assert manifest["face_rate"][1:].isna().all(), "it is needed nowhere else"
+    assert manifest["face_path"].notna().all()
+    assert manifest["eda_path"].isna().tolist() == [True] + [False] * 5
+    edit(root, 0, pulse_absent="")
+    manifest, _, _ = read(root, sample="row", subjects="own")
+    lost = manifest["face_path"].isna()
+    assert manifest["sample_id"][lost].tolist() == ["s0a-0001"]
 
 
 def test_a_recording_without_a_stream_stays_without_a_path(root):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import make_arrays
 
@@ -70,6 +71,16 @@ def regrouped(root):
     path.write_text(path.read_text().replace("s2b,s2,b", "s2b,s1,b"))
 
 
+def absent(cell):
+    def change(root):
+        table = pd.read_csv(root / "recordings.csv")
+        table["pulse_absent"] = ""
+        table.loc[2, "pulse_absent"] = cell
+        table.to_csv(root / "recordings.csv", index=False)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "marks"),
     [
@@ -79,6 +90,9 @@ def regrouped(root):
         (removed, {"manifest", "motion-2", "pulse-2"}),
         (relabelled, {"manifest"}),
         (regrouped, {"manifest", "motion-1", "pulse-1", "motion-2", "pulse-2"}),
+        (absent("1.25-2"), {"manifest", "pulse-1"}),
+        (absent("all"), {"manifest", "pulse-1"}),
+        (absent(""), set()),
         (lambda root: (root / "notes.txt").write_text("hello"), set()),
         (lambda root: None, set()),
     ],

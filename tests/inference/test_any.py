@@ -255,3 +255,25 @@ def test_it_is_exported_with_its_mask(folder):
     some = [{name: batch[name][i] for name in list(CHANNELS)[: 1 + i % 2]} for i in range(5)]
     np.testing.assert_allclose(other.predict_each(some), one.predict_each(some), atol=1e-5)
     np.testing.assert_allclose(other.predict_arrays(batch), one.predict_arrays(batch), atol=1e-5)
+
+
+def test_a_table_may_say_what_is_absent(predicted, recordings, tmp_path):
+    """Of the pulse the first window and 1/32 of the second: as NaN in the array says it."""
+    values = np.load(recordings["pulse"])
+    values[:33] = np.nan
+    np.save(tmp_path / "holes.npy", values)
+    table = tmp_path / "recordings.csv"
+    rows = [("list", "pulse.npy", "1.5-2.0625; 0-1.75"), ("arrays", "holes.npy", "")]
+    text = "\n".join(["recording_id,motion,pulse,pulse_absent", *(f"{a},motion.npy,{b},{c}" for a, b, c in rows)])
+    table.write_text(f"{text}\n", encoding="utf-8")
+    found = predicted(table)
+    by_list, by_arrays = ([row for row in found if row["source"] == name] for name in ("list", "arrays"))
+    assert len(by_list) > 1
+    np.testing.assert_array_equal(numbers(by_list), numbers(by_arrays))
+    assert [row["present"] for row in by_list] == [row["present"] for row in by_arrays]
+    assert {row["present"] for row in by_list} == {"motion", "motion+pulse"}
+    table.write_text("recording_id,motion,pulse,pulse_absent\nr,motion.npy,pulse.npy,2-1\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        predicted(table)
+    (row,) = csv.DictReader((tmp_path / "table.csv").read_text(encoding="utf-8").splitlines())
+    assert "row 2: the pulse_absent '2-1' is not like" in row["note"]

@@ -142,3 +142,36 @@ def test_nan_in_an_array_is_a_mask_of_its_owner(tmp_path, encoder):
     table = predictions(out)["students/seed_0/pkdot"]
     assert len(table) == len(Parts.read(splits, 0, Samples.load(manifest)).test)
     assert np.isfinite(table.filter(like="score_")).all(axis=None)
+
+
+@pytest.mark.parametrize("noise", [False, True])
+def test_seconds_that_the_list_calls_absent_are_what_nan_in_the_arrays_is(tmp_path, noise):
+    """Bit for bit, whatever the arrays hold there: of single tokens, of whole windows, and of a whole recording."""
+    columns = ["motion_absent", "pulse_absent"]
+    cells = {0: ["1.4-2", "all"], 3: ["0-1.25; 2.5-3", ""], 4: ["", ".5-1, 1-2"], 9: ["2-3", "0.25-1.75"]}
+    found = []
+    for name in ("list", "arrays"):
+        root = make_arrays(tmp_path / name / "own", subjects=6, seconds=3)
+        table = pd.read_csv(root / "recordings.csv")
+        for row, (motion, pulse) in cells.items():
+            for stream, cell in (("motion", motion), ("pulse", pulse)):
+                path = root / table[stream][row]
+                values = np.load(path)
+                for span in cell.replace("all", "0-3").replace(",", ";").split(";") if cell else ():
+                    begin, end = (round(32 * float(second)) for second in span.split("-"))
+                    if name == "arrays" or noise:
+                        values[begin:end] = np.nan if name == "arrays" else 1e3 * np.arange(begin, end)[:, None]
+                np.save(path, values)
+        if name == "list":
+            for place, column in enumerate(columns):
+                table[column] = [cells.get(row, ["", ""])[place] for row in range(len(table))]
+            table.to_csv(root / "recordings.csv", index=False)
+        values = {**arrays_config(str(root)), "shards": 1, "embedding": {"dim": 8, "tokens": 2}}
+        for modality in values["modalities"].values():
+            modality["feature"] = {**modality["feature"], "max_missing": 0.7}
+        e = load(write_config(tmp_path / name / "config" / "tiny.yaml", values))
+        found.append([np.load(path) for path in up_to_teachers(e, tmp_path / name / "out")])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+        lost = np.isnan(one).all(axis=2)
+        assert lost.any(axis=1).sum() > lost.all(axis=1).sum() > 0
