@@ -142,7 +142,7 @@ class _Grid:
         self.names = sorted(fold.modalities)
         self.tokens = torch.stack([fold.modalities[name] for name in self.names], dim=1)
         self.given = present(self.tokens)
-        self.test = fold.test[fold.complete[fold.test]]
+        self.test = fold.whole(fold.test)
         people = fold.samples.table["group_id"].to_numpy()[self.test]
         self.units, self.unit_of = np.unique(people, return_inverse=True)
         subjects = fold.samples.table["subject_id"].to_numpy()[self.test]
@@ -279,7 +279,7 @@ class _Run:
         shape = described(contender.completion, grid.names, params.prevalent, width, tokens, params.dim, params.tnet)
         torch.manual_seed(self.start)
         model = build_completion(shape, fold.task.answer)
-        index = fold.index(fold.train)
+        index = fold.index(fold.whole(fold.train))
         model.begin(
             Beginning(
                 fold.task,
@@ -291,6 +291,7 @@ class _Run:
         )
         model.learn(fold.task)
         self.model = model.to(fold.device)
+        self.rows = fold.train if self.model.masked else fold.whole(fold.train)
         self.looks = grid.validation_masks(contender.patterns)
 
     def train(self) -> dict:
@@ -306,7 +307,7 @@ class _Run:
             self.model,
             self._step,
             self._score,
-            fold.train,
+            self.rows,
             params.training,
             self.start,
             fold.device,

@@ -53,6 +53,8 @@ class Adversarial(MLP):
 
     def loss(self, lesson: Lesson) -> Tensor:
         critic, there = lesson.companion, ~lesson.privileged.isnan().any(dim=-1)
+        if not there.any():  # nothing that the critic could compare
+            return super().loss(lesson)
         chosen = (lesson.prevalent, lesson.privileged, self(lesson.prevalent), lesson.uniform(lesson.privileged))
         prevalent, truth, guess, share = (x[there] for x in chosen)
         prevalent = known(prevalent)

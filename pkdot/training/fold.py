@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pkdot.data import Samples
 from pkdot.errors import DataError
-from pkdot.presence import complete
+from pkdot.presence import complete, present
 from pkdot.splits import Parts, number_of, parts_of
 from pkdot.tasks import Task
 from pkdot.training.arms import ArmParams
@@ -19,11 +19,12 @@ from pkdot.training.controls import SHUFFLES, levels, swapped, within_subject_an
 
 
 class Fold:
-    """The parts of a fold over samples with every modality, and their embeddings.
+    """The parts of a fold, and the embeddings of their samples.
 
-    Training and validation use the samples that have all modalities, the same ones for teacher and students. The test
-    part keeps the samples that have the prevalent modalities, since a student needs no other. A sample has a modality
-    of which one token is present.
+    All samples have the prevalent modalities. Those of the training part also have some of the privileged ones, which
+    is what the joint teacher sees of them; those of the validation part have all, so that all choices are made on the
+    same samples. The test part asks for no other, since a student needs none. A sample has a modality of which one
+    token is present.
 
     Attributes
     ----------
@@ -35,6 +36,8 @@ class Fold:
         Rows of the manifest, all with a label.
     unlabelled : ndarray of int
         The rows of the training part without a label.
+    taught : ndarray of bool, shape (samples,)
+        Which samples have the prevalent modalities and some of the privileged ones.
     """
 
     def __init__(
@@ -58,16 +61,16 @@ class Fold:
             torch.cat([self.modalities[name] for name in names], dim=-1) for names in (arm.prevalent, arm.privileged)
         )
         seen, both = (complete(side).cpu().numpy() for side in (self.prevalent, self.privileged))
-        full = seen & both
-        self.train, self.unlabelled, self.validation = (
-            rows[full[rows]] for rows in (parts.train, parts.unlabelled, parts.validation)
-        )
+        self.complete = seen & both
+        self.taught = seen & present(self.privileged).any(dim=1).cpu().numpy()
+        self.train, self.unlabelled = (rows[self.taught[rows]] for rows in (parts.train, parts.unlabelled))
+        self.validation = self.whole(parts.validation)
         self.test = parts.test[seen[parts.test]]
-        self.complete = full
         if arm.control in SHUFFLES:
             self._swap_privileged(arm)
         for part in parts_of(arm.fold):
-            if not len(getattr(self, part)):
+            rows = getattr(self, part)
+            if not len(rows if part == "test" else self.whole(rows)):
                 raise DataError(
                     f"{splits}: no sample of the {part} part of fold {arm.fold} has a label and the modalities that it "
                     "needs; see ledger.csv for what was left out."
@@ -84,8 +87,12 @@ class Fold:
                 groups = within_subject_and_class(subjects[rows], levels(self.task.targets[rows], self.task.regression))
             source[rows] = swapped(groups, rows, rng)
         chosen = self.index(source)
-        self.privileged = self.privileged[chosen]
+        self.privileged, self.complete = self.privileged[chosen], self.complete[source]
         self.modalities |= {name: self.modalities[name][chosen] for name in arm.privileged}
+
+    def whole(self, rows: np.ndarray) -> np.ndarray:
+        """Return those of some rows that have every modality."""
+        return rows[self.complete[rows]]
 
     @property
     def tokens(self) -> int:

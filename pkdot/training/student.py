@@ -168,6 +168,9 @@ class _Run:
             kind=params.tnet.kind,
             matched=params.tnet.state == "matched",
         )
+        self.rows, self.unlabelled = fold.train, fold.unlabelled
+        if "modalities" in cls.needs:  # the teacher of a modality has nothing to say of a sample without it
+            self.rows, self.unlabelled = fold.whole(fold.train), fold.whole(fold.unlabelled)
         self.start = seed_of(seed, number_of(params.fold), 8)  # the same for all methods: equal initial weights
         torch.manual_seed(self.start)
         self.distiller = cls(context, candidate)
@@ -183,7 +186,7 @@ class _Run:
         own = self.encoders.copy() if self.encoders else {}
         self.whole = StudentNetwork(own, self.network, params.prevalent)
         self.both = torch.nn.ModuleList([self.whole, self.distiller]).to(fold.device)
-        index = fold.index(fold.train)
+        index = fold.index(self.rows)
         pooled = fold.task.pool(fold.prevalent[index])
         there = ~pooled.isnan().any(dim=1)
         self.distiller.solve(self.network, pooled[there], fold.target(index)[there])
@@ -203,7 +206,7 @@ class _Run:
         from pkdot.hallucination.base import pairs
         from pkdot.hallucination.recovery import recovery
 
-        index = self.fold.index(self.fold.test[self.fold.complete[self.fold.test]])
+        index = self.fold.index(self.fold.whole(self.fold.test))
         device = next(tnet.parameters()).device
         prevalent, privileged = (side[index].to(device) for side in (self.fold.prevalent, self.fold.privileged))
         with torch.no_grad():
@@ -220,7 +223,7 @@ class _Run:
             self.both,
             self._step,
             self._score,
-            self.fold.train,
+            self.rows,
             self.params.training,
             self.start,
             self.fold.device,
@@ -235,15 +238,15 @@ class _Run:
         """Return the unlabelled rows that the method learns from; None where there are none."""
         from pkdot.training.loop import Beside
 
-        if self.distiller.labelled_only or not len(self.fold.unlabelled):
+        if self.distiller.labelled_only or not len(self.unlabelled):
             return None
-        return Beside(self.fold.unlabelled, self.params.unlabelled_ratio)
+        return Beside(self.unlabelled, self.params.unlabelled_ratio)
 
     @property
     def samples(self) -> dict[str, int]:
         """Number of labelled and of unlabelled samples that the student is trained on."""
         beside = self._beside()
-        return {"labelled": len(self.fold.train), "unlabelled": len(beside.rows) if beside else 0}
+        return {"labelled": len(self.rows), "unlabelled": len(beside.rows) if beside else 0}
 
     @property
     def takes_steps(self) -> bool:
@@ -379,7 +382,7 @@ def _teachers(fold: Fold, folder: Path, params: StudentParams) -> dict[int, _Tea
 
 
 def pooled(logits: list[Tensor], fold: Fold) -> Tensor:
-    """Return what several calibrated teachers predict together.
+    """Return what several calibrated teachers predict together, each where it predicts something.
 
     The geometric mean of their probabilities, calibrated once more. Each counts by its reliability, sample by sample:
     the calibrated probabilities of a teacher that knows little are nearly the same for all classes.
@@ -387,15 +390,15 @@ def pooled(logits: list[Tensor], fold: Fold) -> Tensor:
     Parameters
     ----------
     logits : list of Tensor, each of shape (samples, rows, C)
-        Calibrated logits, or values of a regression, of which the mean is taken.
+        Calibrated logits, or values of a regression, of which the mean is taken; NaN where there are none.
     fold : Fold
         Its validation subjects calibrate the mean.
     """
     import torch
 
     if fold.task.regression:
-        return torch.stack(logits).mean(dim=0)
-    mean = torch.stack([one.log_softmax(dim=-1) for one in logits]).mean(dim=0)
+        return torch.stack(logits).nanmean(dim=0)
+    mean = torch.stack([one.log_softmax(dim=-1) for one in logits]).nanmean(dim=0)
     index = fold.index(fold.validation)
     own, target = mean[index].flatten(0, 1), fold.target(index)
     return mean / best_temperature(own, lambda scaled: fold.task.loss(scaled, target))

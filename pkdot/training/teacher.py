@@ -52,6 +52,9 @@ class TeacherParams(ArmParams):
 def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Path, params: TeacherParams) -> None:
     """Write ``seed_<s>/<teacher | tnet | modality_m>/`` with weights, outputs, history and metrics.
 
+    The joint teacher is trained on samples with some of the privileged modalities, that of a single modality on those
+    that have it.
+
     ``prevalent_teacher`` is among them where several modalities are prevalent.
 
     ``teachers.json`` holds all their metrics.
@@ -59,8 +62,8 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
     Each teacher also has the ``predictions.parquet`` of the test samples that have every modality, unless nobody is
     tested.
     ``outputs.safetensors`` of a teacher holds ``features``, shape (samples, rows, D), and ``logits``, shape (samples,
-    rows, C), of each output row; NaN where a sample lacks a modality. That of T-Net holds ``privileged``, shape
-    (samples, T, Q): the hallucinated embeddings.
+    rows, C), of each output row; NaN where a sample lacks what the teacher is trained on. That of T-Net holds
+    ``privileged``, shape (samples, T, Q): the hallucinated embeddings.
     """
     from pkdot.training.fold import Fold, embedding_paths
     from pkdot.training.loop import prepare
@@ -79,25 +82,24 @@ def train_teachers(manifest: Path, splits: Path, embeddings: list[Path], out: Pa
 
 def _train(fold: Fold, params: TeacherParams, seed: int) -> Iterator[tuple[str, Trained]]:
     from pkdot.networks import PrevalentStudent, Teacher
+    from pkdot.presence import complete
     from pkdot.training.tnet import train_tnet
 
     widths = fold.prevalent.shape[-1], fold.privileged.shape[-1]
-    networks: dict[str, tuple[tuple[Tensor, ...], Callable[[], Headed]]] = {
-        UPPER_BOUND: (
-            (fold.prevalent, fold.privileged),
-            lambda: Teacher(*widths, params.dim, params.fusion, fold.task),
-        )
-    }
-    for name, values in fold.modalities.items():
-        width = values.shape[-1]
-        networks[teacher_of(name)] = ((values,), partial(PrevalentStudent, width, params.dim, fold.task))
+    sees: dict[str, tuple[Tensor, ...]] = {UPPER_BOUND: (fold.prevalent, fold.privileged)}
+    sees |= {teacher_of(name): (values,) for name, values in fold.modalities.items()}
     if len(params.prevalent) > 1:
-        alone = partial(PrevalentStudent, widths[0], params.dim, fold.task)
-        networks[prevalent_teacher(params.prevalent)] = ((fold.prevalent,), alone)
+        sees[prevalent_teacher(params.prevalent)] = (fold.prevalent,)
     joint: nn.Module | None = None
-    for purpose, (name, (tensors, build)) in enumerate(networks.items()):
+    for purpose, (name, tensors) in enumerate(sees.items()):
         print(f"{name}, seed {seed}", file=sys.stderr, flush=True)
-        made = _train_classifier(fold, params, seed, purpose, tensors, build)
+        if name == UPPER_BOUND:
+            there = fold.taught
+            build: Callable[[], Headed] = partial(Teacher, *widths, params.dim, params.fusion, fold.task)
+        else:
+            there = complete(tensors[0]).cpu().numpy()
+            build = partial(PrevalentStudent, tensors[0].shape[-1], params.dim, fold.task)
+        made = _train_classifier(fold, params, seed, purpose, tensors, there, build)
         joint = made.network if name == UPPER_BOUND else joint
         yield name, made
     yield TNET, train_tnet(fold, cast("Teacher", joint), params.tnet, params.tnet_training, seed)
@@ -109,12 +111,15 @@ def _train_classifier(
     seed: int,
     purpose: int,
     tensors: tuple[Tensor, ...],
+    there: np.ndarray,
     build: Callable[[], Headed],
 ) -> Trained:
-    """Train a network on tensors of embeddings, calibrate it, and compute its outputs for every sample."""
+    """Train a network on tensors of embeddings, calibrate it, and compute its outputs for the samples that it sees.
+
+    ``there``, shape (samples,), says which these are.
+    """
     import torch
 
-    from pkdot.presence import complete
     from pkdot.training.loop import fit, seed_of
     from pkdot.training.predictions import prediction_table
 
@@ -129,17 +134,19 @@ def _train_classifier(
     def score() -> tuple[float, float]:
         return _score(fold, network, tensors, fold.validation)
 
-    history = fit(network, step, score, fold.train, params.training, start, fold.device)
+    history = fit(network, step, score, fold.train[there[fold.train]], params.training, start, fold.device)
     network.eval()
     with torch.no_grad():
         _calibrate(fold, network, tensors)
-        whole, lacking = network(*tensors), ~torch.stack([complete(x) for x in tensors]).all(dim=0)
+        whole, lacking = network(*tensors), torch.from_numpy(~there).to(fold.device)
         outputs = {
             name: values.float().unflatten(0, (len(lacking), -1)).masked_fill(lacking[:, None, None], torch.nan)
             for name, values in (("features", whole.features), ("logits", whole.logits))
         }
-        metrics = {part: _named(_score(fold, network, tensors, rows)) for part, rows in choosing(fold).items()}
-    tested = fold.test[fold.complete[fold.test]]
+        metrics = {
+            part: _named(_score(fold, network, tensors, rows[there[rows]])) for part, rows in choosing(fold).items()
+        }
+    tested = fold.whole(fold.test)
     table = (
         prediction_table(fold, lambda index: network(*(x[index] for x in tensors)), tested) if len(fold.test) else None
     )

@@ -109,7 +109,7 @@ def train_tnet(fold: Fold, teacher: Teacher, params: TNetParams, training: Train
             return tnet.loss(Lesson(*batch, judge.disagreement, companion, generator))
 
     def quality(rows: np.ndarray) -> dict[str, float | None]:
-        index = fold.index(rows[fold.complete[rows]])
+        index = fold.index(fold.whole(rows))
         return recovery(tnet(fold.prevalent[index]).float(), truth[index])
 
     def score() -> tuple[float, float]:

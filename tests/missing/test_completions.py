@@ -20,6 +20,8 @@ from pkdot.missing.base import CompletionChoice, build_completion, described, re
 from pkdot.missing.masks import PATTERNS, conditions
 from pkdot.provenance import verified
 from pkdot.training.teacher import train_teachers
+from tests.training.test_lacking import SHARED as LACKING
+from tests.training.test_lacking import world_of
 
 M, T, D = 3, 4, 6
 RATES = [0.0, 0.5, 1.0]
@@ -336,3 +338,21 @@ def test_it_is_exported_with_its_mask(name, tmp_path):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     (few,) = session.run(None, {"tokens": tokens[:2].numpy(), "present": present[:2].numpy()})
     np.testing.assert_allclose(few, expected[:2], atol=1e-5)
+
+
+def test_samples_that_lack_a_modality_teach_models_that_are_trained_on_masks(tmp_path):
+    """And no others: those are trained with everything, and remember nothing else."""
+    world = world_of(tmp_path, tokens=2)
+    train_teachers(
+        world.manifest, world.splits, world.embeddings, tmp_path / "teachers", world.teacher_params(**LACKING)
+    )
+    roles = {"prevalent": ["face"], "privileged": LACKING["privileged"]}
+    masks = [(one.pattern, one.target) for one in conditions(PATTERNS, **roles)]
+    out = train(world, params_of(world, **roles, conditions=masks, seeds=[0]))
+    for model in ("any_subset", "mean_imputation", "nearest_neighbour", "mmanet", "shaspec", "tnet"):
+        weights = load_file(out / "seed_0" / model / "weights.safetensors")
+        assert all(np.isfinite(value).all() for value in weights.values()), model
+    neighbour = load_file(out / "seed_0/nearest_neighbour/weights.safetensors")
+    (memory,) = (value for name, value in neighbour.items() if name.endswith("memory"))
+    kept = np.setdiff1d(world.rows("train"), world.lost)
+    np.testing.assert_array_equal(memory, np.stack([world.values[name][kept] for name in sorted(world.values)], axis=1))
