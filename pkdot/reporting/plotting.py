@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from pkdot.reporting.formatting import short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import LayoutEngine
 
     from pkdot.reporting.results import Results
 
@@ -96,11 +97,12 @@ def name_rows(axes: Axes, names: list[str]) -> None:
 
 def _arrange(figure: Figure) -> None:
     """Lay a figure out, for good: labels of axes that reach beyond it are broken into lines."""
+    layout = cast("LayoutEngine", figure.get_layout_engine())  # a canvas has one
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.get_layout_engine().execute(figure)
+        layout.execute(figure)
         if _break_long_labels(figure):
-            figure.get_layout_engine().execute(figure)
+            layout.execute(figure)
     figure.set_layout_engine("none")
 
 
