@@ -157,7 +157,10 @@ def _of_archive(path: Path, time: int, size: int, part: str | None) -> np.ndarra
             if part is None and len(names) == 1:
                 part = names[0]
             if part not in names:
-                raise DataError(f"{path}: name one of its arrays in brackets, as {path.name}[{names[0]}]: {names}")
+                raise DataError(
+                    f"{path}: name one of its arrays in brackets, as {path.name}[{names[0]}], or leave the others out: "
+                    f"{names}"
+                )
             return archive[part]
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, IndexError) as error:
         raise DataError(f"{path}: is not a whole .npz file of numbers") from error
@@ -241,8 +244,8 @@ def _numbers(path: Path, time: int, size: int, part: str | None) -> np.ndarray:
         if wrong.any():
             row = int(wrong.to_numpy().argmax())
             raise DataError(
-                f"{path}, row {row + 2}: '{table[name].iloc[row]}' in the column '{name}' is no number; mend it, or "
-                f"name the columns to use in brackets, as {path.name}[a,b]"
+                f"{path}, row {row + 2}: '{table[name].iloc[row]}' in the column '{name}' is no number; mend it, "
+                f"leave the column out, or name the columns to use in brackets, as {path.name}[a,b]"
             )
         columns.append(values.to_numpy(dtype=np.float64))
     return np.stack(columns, axis=1) if columns else np.empty((len(table), 0))
