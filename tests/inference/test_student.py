@@ -32,6 +32,15 @@ def test_a_bundle_predicts_what_its_network_predicted(bundle):
     np.testing.assert_allclose(predicted.sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_a_gpu_predicts_the_same(bundle):
+    np.testing.assert_allclose(
+        pkdot.load_student(bundle, device="cuda").predict_arrays(arrays()),
+        pkdot.load_student(bundle).predict_arrays(arrays()),
+        atol=5e-3,
+    )
+
+
 def test_a_sample_does_not_see_its_batch_mates(bundle):
     student = pkdot.load_student(bundle)
     batch = arrays()

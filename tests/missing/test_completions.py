@@ -163,7 +163,7 @@ def params_of(world, names=None, **changes):
         "task": world.task,
         "fold": 0,
         "seeds": [0, 1],
-        "compute": {"device": "cpu"},
+        "compute": {},
     }
     return CompletionParams(**{**values, **changes})
 

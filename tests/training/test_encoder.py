@@ -56,7 +56,7 @@ class Signals:
                 "task": TaskParams(),
                 "fold": 0,
                 "seed": 0,
-                "compute": ComputeParams(device="cpu"),
+                "compute": ComputeParams(),
                 **changes,
             }
         )

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic import arrays_config, make_arrays, up_to_teachers, write_config
+from synthetic import CLOSE, arrays_config, make_arrays, up_to_teachers, write_config
 
 from pkdot import jobs
 from pkdot.answer import Answer
@@ -82,7 +82,7 @@ def test_its_description_and_weights_give_its_predictions_from_raw_arrays(prepar
     arrays = {"pulse": torch.from_numpy(Features(out / "pulse", samples)[rows])}
     with torch.no_grad():
         scores = network(arrays).logits.softmax(dim=1).numpy()
-    np.testing.assert_allclose(scores, table[["score_0", "score_1"]], atol=1e-5)
+    np.testing.assert_allclose(scores, table[["score_0", "score_1"]], atol=CLOSE)
     assert e.students.encoder == "frozen"
 
 
@@ -105,7 +105,7 @@ def test_what_is_absent_of_the_embeddings_of_a_fold_is_absent_of_a_students_own(
     own = OwnEncoders(fold, {"pulse": out / "encoders/pulse/weights.safetensors"})
     network = StudentNetwork(own.copy(), torch.nn.Identity(), ["pulse"]).eval()
     before = own.embed(network, rows)
-    torch.testing.assert_close(before, fold.prevalent[rows], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(before, fold.prevalent[rows], atol=CLOSE, rtol=CLOSE)
     fold.prevalent[rows[1]] = torch.nan
     after = own.embed(network, rows)
     assert torch.equal(after[[0, 2]], before[[0, 2]])

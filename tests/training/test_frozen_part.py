@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
-from synthetic import TRAINING, World
+from synthetic import CLOSE, TRAINING, World
 
 from pkdot.answer import Answer
 from pkdot.assembly import build_network
@@ -71,7 +71,7 @@ def trained(tmp_path_factory):
         task=TaskParams(),
         fold=0,
         seed=0,
-        compute=ComputeParams(device="cpu"),
+        compute=ComputeParams(),
     )
     train_encoder(world.manifest, world.splits, folder, world.folder / "encoders" / "face", params)
     teacher = world.teacher_params(seeds=[0])
@@ -107,7 +107,7 @@ def test_students_read_the_maps_and_never_run_what_made_them(trained, monkeypatc
     rows = samples.table.set_index("sample_id").index.get_indexer(table["sample_id"])
     with torch.no_grad():
         scores = network({"face": torch.from_numpy(Features(trained.folder / "face", samples)[rows])}).logits.softmax(1)
-    np.testing.assert_allclose(scores.numpy(), table[["score_0", "score_1"]], atol=1e-5)
+    np.testing.assert_allclose(scores.numpy(), table[["score_0", "score_1"]], atol=CLOSE)
 
 
 def test_the_maps_are_those_of_the_encoder_and_are_made_where_students_train_it(trained):
@@ -116,4 +116,4 @@ def test_the_maps_are_those_of_the_encoder_and_are_made_where_students_train_it(
     net.load_state_dict({k.removeprefix("encoder."): v for k, v in state.items() if k.startswith("encoder.")})
     with torch.no_grad():
         expected = net.frozen_part(clips(36))
-    np.testing.assert_allclose(np.load(trained.folder / "encoders/face/maps.npy"), expected.numpy(), atol=1e-5)
+    np.testing.assert_allclose(np.load(trained.folder / "encoders/face/maps.npy"), expected.numpy(), atol=CLOSE)
