@@ -200,6 +200,8 @@ class _Probe:
         """Return the seconds of training an encoder and embedding all samples, and the bytes of what it writes."""
         import torch
 
+        from pkdot.training.loop import mixed_precision
+
         params = jobs.encoder(self.experiment, name, 0)
         cls, options = params.encoder.load()
         encoder = cls(arrays.shape[1:], params.dim, params.tokens, options).to(self.device)
@@ -208,7 +210,8 @@ class _Probe:
         generator = torch.Generator().manual_seed(0)
 
         def step() -> None:
-            loss = encoder(encoder.augment(batch, generator)).square().mean()
+            with mixed_precision(self.device):
+                loss = encoder(encoder.augment(batch, generator)).float().square().mean()
             loss.backward()
             loss.item()  # waits for a GPU
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -19,8 +18,6 @@ from pkdot.registry import Choice, Registry
 from pkdot.tasks import Task
 
 register = Registry("pkdot.distillation", "method")
-
-HALF = (torch.float16, torch.bfloat16)
 
 NEEDS = {
     "logits": "the teacher's logits",
@@ -190,9 +187,8 @@ class Distiller(nn.Module):
         """
 
     def forward(self, student: Outputs, teacher: Outputs) -> Tensor:
-        """Return the loss that training minimises, in single precision whatever the networks computed in."""
-        with torch.autocast(student.logits.device.type, enabled=False):
-            return self.loss(_single(student), _single(teacher))
+        """Return the loss that training minimises."""
+        return self.loss(student, teacher)
 
     def loss(self, student: Outputs, teacher: Outputs) -> Tensor:
         """Return the loss of a batch; rows without a label have no task loss."""
@@ -202,14 +198,6 @@ class Distiller(nn.Module):
     def distill(self, student: Outputs, teacher: Outputs) -> Tensor:
         """Return what the teacher adds: a scalar, >= 0 unless the method says otherwise."""
         raise TypeError(f"{type(self).__name__} has no distill")
-
-
-def _single(outputs: Outputs) -> Outputs:
-    """Return the same with real numbers of at least 32 bits."""
-    tensors = {f.name: getattr(outputs, f.name) for f in fields(outputs) if f.name not in ("modalities", "alone")}
-    tensors = {name: x.float() if x.dtype in HALF else x for name, x in tensors.items()}
-    modalities = {name: _single(one) for name, one in outputs.modalities.items()}
-    return replace(outputs, **tensors, modalities=modalities, alone=outputs.alone and _single(outputs.alone))
 
 
 def check_needs(method: str, needs: set[str], kind: str, classes: int | None) -> None:

@@ -218,14 +218,19 @@ class _EncoderRun:
         return torch.from_numpy(self.arrays[rows]).to(self.device)
 
     def _step(self, rows: np.ndarray, generator: Generator) -> Tensor:
+        from pkdot.training.loop import mixed_precision
+
         batch = self.encoder.augment(self._batch(rows), generator)
         target, there = self.task.target(rows).to(self.device), self.there[rows]
         mixes = self.params.mixup > 0 and batch.is_floating_point()
         share, partner = mixture(len(rows), self.params.mixup, generator) if mixes else (0.0, None)
         if partner is not None:
             batch, there = batch.lerp(batch[partner], share), there & there[partner]
-        pooled, targets = self._rows(self.encoder(batch), there, target, target if partner is None else target[partner])
-        logits = self.head(pooled).float()
+        with mixed_precision(self.device):
+            embeddings = self.encoder(batch)
+        others = target if partner is None else target[partner]
+        pooled, targets = self._rows(embeddings.float(), there, target, others)
+        logits = self.head(pooled)
         loss = self.task.loss(logits, targets[0])
         if partner is not None:
             loss = loss.lerp(self.task.loss(logits, targets[1]), share)

@@ -65,6 +65,14 @@ def prepare(params: ComputeParams) -> torch.device:
     return torch.device(device_of(params.device))
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """Return a context in which encoders compute in bfloat16 where it pays, on a GPU.
+
+    Networks over embeddings are so small that they lose more by the conversions.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
 def seed_of(*parts: int) -> int:
     """Return one seed from several numbers (a seed, a fold, an epoch), so that every purpose draws apart."""
     # the count too: to numpy (1,) and (1, 0) are the same
@@ -133,9 +141,8 @@ def fit(
         total = torch.zeros((), device=device)
         for number in range(begin, end):
             optimiser.zero_grad()
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                batch = order.batch(number)
-                loss = step(batch if other is None else np.concatenate([batch, other.batch(number)]), generator)
+            batch = order.batch(number)
+            loss = step(batch if other is None else np.concatenate([batch, other.batch(number)]), generator)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             rate = optimiser.rate

@@ -267,8 +267,11 @@ class _Run:
 
     def _embed(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
         """Return the prevalent embeddings of a batch, by the student's own encoders where it has some."""
+        from pkdot.training.loop import mixed_precision
+
         if self.encoders:
-            return self.encoders.embed(self.whole, rows, generator)
+            with mixed_precision(self.fold.device):
+                return self.encoders.embed(self.whole, rows, generator)
         return self.fold.prevalent[self.fold.index(rows)]
 
     def _loss(self, outputs: Outputs, rows: np.ndarray) -> Tensor:

@@ -104,9 +104,7 @@ def train_tnet(fold: Fold, teacher: Teacher, params: TNetParams, training: Train
 
     def step(rows: np.ndarray, generator: torch.Generator) -> Tensor:
         index = fold.index(rows)
-        with torch.autocast(fold.device.type, enabled=False):
-            batch = fold.prevalent[index], truth[index]
-            return tnet.loss(Lesson(*batch, judge.disagreement, companion, generator))
+        return tnet.loss(Lesson(fold.prevalent[index], truth[index], judge.disagreement, companion, generator))
 
     def quality(rows: np.ndarray) -> dict[str, float | None]:
         index = fold.index(fold.whole(rows))
