@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from shlex import quote
@@ -17,7 +18,7 @@ from pkdot import warm
 LIBRARIES = (
     *warm.LIBRARIES, "snakemake.cli", "snakemake.profiles", "snakemake.report", "snakemake.storage",
 )  # fmt: skip
-FOLDER = "PKDOT_TEST_FOLDER"
+FOLDER, GROUP = "PKDOT_TEST_FOLDER", "PKDOT_TEST_GROUP"
 SERVERS: list[subprocess.Popen | None] = []  # kept, since they end when nobody holds them
 REPO = Path(__file__).resolve().parents[2]
 
@@ -26,8 +27,10 @@ class Snakemakes(warm.Server):
     """The process that has the libraries of Snakemake."""
 
     def program(self) -> Callable[[list[str]], None]:
-        """Return Snakemake, in the folder of the run, without the modules of this checkout."""
+        """Return Snakemake, in the folder and the process group of the caller, without the modules of this checkout."""
         os.chdir(os.environ.pop(FOLDER))
+        with suppress(OSError):  # it has none of its own
+            os.setpgid(0, int(os.environ.pop(GROUP)))
         sys.path.remove(str(REPO))
         for name in [name for name in sys.modules if name.split(".")[0] == "pkdot"]:
             del sys.modules[name]
@@ -53,7 +56,7 @@ def path() -> str:
         return ""
     settings = " ".join(f"{name}={number}" for name, number in warm.THREADS.items())
     client = f"{quote(sys.executable)} -IS {quote(warm.__file__)}"  # which looks for the process where it is started
-    script = f'export {settings} {FOLDER}="$PWD"; cd {quote(str(folder))} && exec {client} "$@"'
+    script = f'export {settings} {FOLDER}="$PWD" {GROUP}=$$; cd {quote(str(folder))} && exec {client} "$@"'
     (folder / "snakemake").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "snakemake").chmod(0o755)
     return f"{folder}{os.pathsep}"

@@ -20,6 +20,7 @@ from synthetic import write_config
 
 from pkdot.params import Params
 from pkdot.provenance import job, verified
+from tests.workflow import forks
 from tests.workflow.conftest import (
     RAW,
     TARGET,
@@ -38,18 +39,19 @@ ENCODER = "results/tiny/encoders/fold_0/motion"
 
 
 class Run:
-    """A workflow that runs in a process group of its own."""
+    """A workflow that runs in a process group of its own; as a fork it starts sooner, and is no child of the test."""
 
-    def __init__(self, folder: Path, *words: str):
-        self.log = folder / "said"
+    def __init__(self, folder: Path, *words: str, fork: bool = False):
+        self.log, own = folder / "said", environment()
+        own["PATH"] = (forks.path() if fork else "") + own["PATH"]
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 ["snakemake", *(words or [TARGET]), "--cores", "2"],
                 cwd=folder,
-                env=environment(),
+                env=own,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
+                process_group=0,
             )
 
     def wait_for(self, sign) -> bool:
@@ -137,7 +139,7 @@ for run in client.search_runs([client.get_experiment_by_name("tiny").experiment_
 def test_killed_at_twenty_random_moments(reproduced, tmp_path):
     folder, draw, completed = checkout(tmp_path / "killed"), random.Random(0), 0
     for number in range(KILLS):
-        run = Run(folder)
+        run = Run(folder, fork=True)
         if number % 4:  # else also while it starts
             run.wait_for(lambda run=run: "Select jobs to execute" in run.output())
         end = time.monotonic() + draw.uniform(0, 4)
