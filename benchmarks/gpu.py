@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of a large encoder; small networks take twice as many")
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        return print("this machine has no GPU: nothing is measured; --device cpu takes the processor")
     device, slow = args.device, "cpu" if args.device == "cuda" else None
     with tempfile.TemporaryDirectory() as folder:
         world, few, many = World(Path(folder), args.clips), args.steps, 2 * args.steps

@@ -64,4 +64,7 @@ def counted(*sides: Tensor) -> Tensor | None:
 def hidden(tokens: Tensor) -> Tensor | None:
     """Return the mask (B, T) of tokens (B, T, D) that attention must not look at; None where it may look at all."""
     there = counted(tokens)
-    return None if there is None or not some(~there) else ~there
+    if there is None:
+        return None
+    mask = ~there
+    return mask if some(mask) else None
