@@ -39,7 +39,11 @@ ENCODER = "results/tiny/encoders/fold_0/motion"
 
 
 class Run:
-    """A workflow that runs in a process group of its own; as a fork it starts sooner, and is no child of the test."""
+    """A workflow in a process group of its own; as a fork it starts sooner, and is no child of the test.
+
+    Else in a session of its own: where a group loses its last tie to its session, the system wakes and ends all that
+    is suspended in it.
+    """
 
     def __init__(self, folder: Path, *words: str, fork: bool = False):
         self.log, own = folder / "said", environment()
@@ -51,7 +55,8 @@ class Run:
                 env=own,
                 stdout=log,
                 stderr=log,
-                process_group=0,
+                process_group=0 if fork else None,
+                start_new_session=not fork,
             )
 
     def wait_for(self, sign) -> bool:
@@ -84,21 +89,44 @@ def jobs_at_work(run: Run) -> list[psutil.Process]:
 def holds_the_lock(process: psutil.Process) -> bool:
     """Whether a job has begun, as its run can see."""
     try:
-        return any(file.path.endswith("pkdot.lock") for file in process.open_files())
-    except psutil.NoSuchProcess:
+        opened = [file.fd for file in process.open_files() if file.path.endswith("pkdot.lock")]
+        return any("FLOCK" in Path(f"/proc/{process.pid}/fdinfo/{handle}").read_text() for handle in opened)
+    except (psutil.NoSuchProcess, FileNotFoundError):
         return False
 
 
 @contextmanager
-def held(processes: list[psutil.Process]) -> Iterator[None]:
-    """Keep these processes from going on until the block ends."""
-    for process in processes:
-        process.suspend()
+def held(run: Run) -> Iterator[list[psutil.Process]]:
+    """Keep the jobs of a run from going on until the block ends, from a moment at which one holds the lock."""
+    jobs: list[psutil.Process] = []
+
+    def caught() -> bool:
+        jobs[:] = [job for job in jobs_at_work(run) if tell(job, signal.SIGSTOP)]
+        if any(map(holds_the_lock, jobs)):
+            return True
+        for job in jobs:
+            tell(job, signal.SIGCONT)
+        return False
+
+    assert run.wait_for(caught), run.output()
     try:
-        yield
+        yield jobs
     finally:
-        for process in processes:
-            process.resume()
+        for job in jobs:
+            tell(job, signal.SIGCONT)
+
+
+def tell(process: psutil.Process, number: signal.Signals) -> bool:
+    """Send a signal; return whether the process was there and, if it is to stop, has stopped."""
+    try:
+        process.send_signal(number)
+        while number == signal.SIGSTOP and process.status() != psutil.STATUS_STOPPED:
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            time.sleep(0.001)
+    except psutil.NoSuchProcess:
+        return False
+    return True
 
 
 def left_behind(folder: Path) -> list[str]:
@@ -159,8 +187,7 @@ def test_killed_at_twenty_random_moments(reproduced, tmp_path):
 def test_two_at_once_in_a_folder(finished):
     undo(finished, "students")
     first = Run(finished)
-    assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
-    with held(jobs_at_work(first)):
+    with held(first):
         output = snakemake(finished, check=False)
     assert f"snakemake (process {first.process.pid} on " in output
     assert "Wait until it has ended, or end it." in output
@@ -173,9 +200,7 @@ def test_two_at_once_in_a_folder(finished):
 def test_jobs_that_outlive_their_workflow_keep_the_next_one_out(finished, reproduced):
     undo(finished, "teachers", "students")
     first = Run(finished)
-    assert first.wait_for(lambda: any(map(holds_the_lock, jobs_at_work(first))))
-    orphans = jobs_at_work(first)
-    with held(orphans):
+    with held(first) as orphans:
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
         assert "or a job that it left behind is at work in this folder" in snakemake(finished, check=False)
