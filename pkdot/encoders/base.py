@@ -85,13 +85,16 @@ class Scale(nn.Module):
     ----------
     shape : tuple of int
         Shape of the statistics: the shape of one sample, with 1 in each dimension that they are taken over.
+    common : bool
+        Whether all values share one deviation, the root of their mean variance, as values of one unit do.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], common: bool = False) -> None:
         super().__init__()
+        self.common = common
         self.register_buffer("mean", torch.zeros(shape))
         self.register_buffer("deviation", torch.ones(shape))
 
@@ -113,6 +116,8 @@ class Scale(nn.Module):
             squares += step.square() * count * number / (count + number)
             count += number
             mean += step * number / count
+        if self.common:
+            squares = squares.mean().expand(squares.shape)
         deviation = (squares / count).sqrt()
         varies = deviation > 1e-6 * mean.abs()
         self.mean.copy_(mean)

@@ -121,6 +121,17 @@ def test_the_unit_of_a_signal_changes_nothing(name, unit, offset):
         torch.testing.assert_close(plain, other, atol=2e-2, rtol=2e-2)
 
 
+def test_numbers_of_one_unit_keep_their_sizes():
+    values = torch.randn(50, 3, dtype=torch.float64) * torch.tensor([1.0, 10.0, 0.0]) + 7
+    mlp = register.load("mlp")
+    net = mlp((3,), 4, 1, mlp.Options(scale="common"))
+    net.fit_scale(values.split([20, 30]))
+    scaled = net.scale(values).double()
+    torch.testing.assert_close(scaled.mean(dim=0), torch.zeros(3, dtype=torch.float64), atol=1e-5, rtol=0)
+    assert scaled.square().mean() == pytest.approx(1, rel=1e-5)
+    torch.testing.assert_close(scaled * net.scale.deviation[0], values - values.mean(dim=0), atol=1e-4, rtol=1e-5)
+
+
 def test_a_scale_is_the_mean_and_deviation_of_all_batches():
     values = torch.from_numpy(np.random.default_rng(0).normal(5, 3, size=(50, 2, 7)))
     scale = Scale((2, 1))
