@@ -4,6 +4,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pkdot.attention import attended, transformed
 from pkdot.errors import ConfigError
 from pkdot.fusion.base import Fusion, register
 from pkdot.params import Params
@@ -41,8 +42,8 @@ class GatedCrossAttention(Fusion):
         sides = prevalent, privileged
         hide_v, hide_p = hide = [hidden(x) for x in sides]
         projected = [project(known(x)) for project, x in zip(self.project, sides, strict=True)]
-        v, p = (own(x, src_key_padding_mask=h) for own, x, h in zip(self.own, projected, hide, strict=True))
-        a_v = self.norm[0](v + self.cross[0](v, p, p, key_padding_mask=hide_p, need_weights=False)[0])
-        a_p = self.norm[1](p + self.cross[1](p, v, v, key_padding_mask=hide_v, need_weights=False)[0])
+        v, p = (transformed(own, x, h) for own, x, h in zip(self.own, projected, hide, strict=True))
+        a_v = self.norm[0](v + attended(self.cross[0], v, p, hide_p))
+        a_p = self.norm[1](p + attended(self.cross[1], p, v, hide_v))
         gate = torch.sigmoid(self.gate(torch.cat((a_v, a_p), dim=-1)))
         return gate * a_v + (1 - gate) * a_p

@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from pkdot.attention import attended
 from pkdot.hallucination.base import TNet, TNetOptions, perceptron, register
 from pkdot.presence import hidden, known
 
@@ -48,5 +49,5 @@ class Attention(TNet):
     def forward(self, prevalent: Tensor) -> Tensor:
         own, hide = self.project(known(prevalent)), hidden(prevalent)
         placed = own + times(own.shape[1], own.shape[2], own.device)
-        found = self.attend(self.query(placed), placed, placed, key_padding_mask=hide, need_weights=False)[0]
+        found = attended(self.attend, self.query(placed), placed, hide)
         return self.layers(self.norm(own + found))
