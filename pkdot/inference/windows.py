@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from pkdot.features.video import Frames
     from pkdot.inference.sources import Recording
 
+MOMENT = 1e-3  # seconds before its beginning that a modality may be said to be there
+MOST = 1_000_000  # windows of a recording, which are two weeks of a second each
+
 
 @dataclass(frozen=True)
 class Span:
@@ -146,23 +149,35 @@ class Windows:
         if self.span is None and any(name != self.face for name in self.features):
             return [Span(recording.start, recording.stop)], recording.stop  # a whole file, that may have no time
         lengths = [_length(feature, recording, name) for name, feature in self.features.items()]
-        begins = [raw.offset for raw in recording.raws.values()]
+        begins = [recording.raws[name].offset for name in self.features]
         last = max(lengths) if self.tokens else min(lengths)  # where some are enough, none ends the others
         begin, end = max(recording.start or 0.0, *begins), min(recording.stop or np.inf, last)
         whole = [Span(recording.start, recording.stop)]
         if self.span is None or self.every is None:
             return whole, end
         slack = min(feature.slack for feature in self.features.values())
-        latest = end - self.span + slack
-        if latest < begin and self.shortest is not None and end - begin + slack >= self.shortest:
+        parts = [(begin, end)]
+        if self.tokens:  # nor does one that begins late take windows from the others
+            first = recording.start or 0.0
+            parts = [(max(first, one), min(end, other)) for one, other in zip(begins, lengths, strict=True)]
+        starts = begin + self.every * self._numbers(recording, [(b - begin, e - begin + slack) for b, e in parts])
+        if not len(starts) and self.shortest is not None and end - begin + slack >= self.shortest:
             return [Span(begin, end)], end
-        if latest < begin:
+        if not len(starts):
             what = f"{recording.name}: lasts {max(0.0, end - begin):.2f} s"
             raise DataError(f"{what}, and a window of this bundle is {self.span:.4g} s long")
-        starts = begin + self.every * np.arange(1 + int((latest - begin) / self.every))
         if len(starts) == 1 and self.seconds is None:
             return whole, end  # the file is one sample, and is read as in training
         return [Span(start, start + self.span) for start in starts.tolist()], end
+
+    def _numbers(self, recording: Recording, parts: list[tuple[float, float]]) -> np.ndarray:
+        """Return the numbers of the windows that lie in one of the parts of a recording; number 0 starts at 0 s."""
+        span, every = self.span or 0.0, self.every or 1.0
+        bounds = [(np.ceil(begin / every - 1e-6), np.floor((end - span) / every)) for begin, end in parts]
+        count = sum(max(0.0, last - first + 1) for first, last in bounds)
+        if count > MOST:
+            raise DataError(f"{recording.name}: has {count:.3g} windows, and {MOST:,} are allowed; see to its rate")
+        return np.unique(np.concatenate([np.arange(first, last + 1) for first, last in bounds]))
 
     def _of_camera(self, recording: Recording) -> Iterator[Window]:
         """Yield windows as they come, until the camera ends; those for which there was no time are left out."""
@@ -224,6 +239,8 @@ class Windows:
         for name, one in got.items():
             source = window.recording.source(name, span.start, span.stop)
             try:
+                if source.start is not None and source.start < -MOMENT:
+                    raise DataError(f"{source.path}: begins at {window.recording.raws[name].offset:g} s")
                 if not isinstance(one, DataError):
                     array = checked(self.features[name], source, one).array
                     gap = [] if one.mask is None else gaps_of(one.mask)

@@ -277,3 +277,36 @@ def test_a_table_may_say_what_is_absent(predicted, recordings, tmp_path):
         predicted(table)
     (row,) = csv.DictReader((tmp_path / "table.csv").read_text(encoding="utf-8").splitlines())
     assert "row 2: the pulse_absent '2-1' is not like" in row["note"]
+
+
+def test_a_modality_that_begins_late_takes_no_window_from_the_others(predicted, recordings, tmp_path):
+    """The pulse lasts from the fourth second to the eleventh, and the motion to the seventh."""
+    whole = predicted("--motion", recordings["motion"])
+    table = tmp_path / "recordings.csv"
+    lines = ["late,motion.npy,pulse.npy,4", "later,motion.npy,pulse.npy,1e9", "broken,motion.npy,none.npy,4"]
+    table.write_text("\n".join(["recording_id,motion,pulse,pulse_offset", *lines]) + "\n", encoding="utf-8")
+    found = {name: [row for row in predicted(table) if row["source"] == name] for name in ("late", "later", "broken")}
+    assert [row["start"] for row in found["late"]] == ["0.0", "2.0", "4.0", "6.0", "8.0"]
+    assert [row["present"] for row in found["late"]] == ["motion", "motion", "motion+pulse", "pulse", "pulse"]
+    np.testing.assert_allclose(numbers(found["late"][:2]), numbers(whole[:2]), atol=1e-5)
+    assert all("pulse.npy: begins at 4 s" in row["note"] for row in found["late"][:2])
+    assert [row["present"] for row in found["later"]] == ["motion"] * 3 + ["pulse"] * 3
+    np.testing.assert_allclose(numbers(found["broken"]), numbers(whole), atol=1e-5)
+
+
+def test_windows_begin_where_all_modalities_do_if_that_loses_none(predicted, recordings, tmp_path):
+    table = tmp_path / "recordings.csv"
+    table.write_text("recording_id,motion,pulse,pulse_offset\nr,motion.npy,pulse.npy,0.25\n", encoding="utf-8")
+    found = predicted(table)
+    assert [(row["start"], row["present"]) for row in found] == [(str(t + 0.25), "motion+pulse") for t in (0, 2, 4)]
+
+
+def test_a_rate_that_cannot_be_costs_its_own_row(folder, recordings, tmp_path, capsys):
+    table = tmp_path / "recordings.csv"
+    lines = ["wrong,motion.npy,pulse.npy,1e-9", "right,motion.npy,pulse.npy,16"]
+    table.write_text("\n".join(["recording_id,motion,pulse,rate", *lines]) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        main(["predict", str(folder), str(table)])
+    wrong, *right = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert "wrong: has 1.12e+11 windows, and 1,000,000 are allowed" in wrong["note"]
+    assert len(right) == 3
