@@ -217,7 +217,7 @@ class _Grid:
             "absent_tokens": float(1 - self.given[self.fold.index(self.test)].float().mean())
             if len(self.test)
             else 0.0,
-            "left_out": len(self.fold.test) - len(self.test),
+            "left_out": self.fold.untested,
             "answer": self.fold.task.answer.plain(),
         }
 

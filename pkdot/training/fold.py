@@ -36,6 +36,8 @@ class Fold:
         Rows of the manifest, all with a label.
     unlabelled : ndarray of int
         The rows of the training part without a label.
+    untested : int
+        How many labelled test samples lack a modality, on which teachers and the grid of what is missing are not tested.
     taught : ndarray of bool, shape (samples,)
         Which samples have the prevalent modalities and some of the privileged ones.
     """
@@ -66,6 +68,7 @@ class Fold:
         self.train, self.unlabelled = (rows[self.taught[rows]] for rows in (parts.train, parts.unlabelled))
         self.validation = self.whole(parts.validation)
         self.test = parts.test[seen[parts.test]]
+        self.untested = int((~self.complete[parts.test]).sum())
         if arm.control in SHUFFLES:
             self._swap_privileged(arm)
         for part in parts_of(arm.fold):

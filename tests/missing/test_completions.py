@@ -291,6 +291,17 @@ def test_what_the_features_found_absent_is_absent_under_every_mask(tmp_path):
     assert np.trace(sums.sum(axis=0)) == (predicted.numpy() == truth).sum()
 
 
+def test_test_samples_that_lack_a_modality_of_either_role_are_counted(tmp_path):
+    world = World(tmp_path)
+    rows = world.rows("test")
+    world.values["face"][rows[:2]] = world.values["eda"][rows[2]] = np.nan
+    world.write()
+    out = train(world, params_of(world, ["any_subset", "zero_imputation"], seeds=[0]))
+    found = json.loads((out / "fold_0.json").read_text())
+    assert found["samples"] == list(world.table["sample_id"].iloc[rows[3:]])
+    assert found["left_out"] == 3
+
+
 def test_test_subjects_and_hidden_labels_have_no_say(tmp_path):
     world = World(tmp_path)
     world.labels = {"hidden": [str(world.table["sample_id"][world.rows("train")[0]])], "wrong": {}}
