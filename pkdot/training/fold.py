@@ -37,7 +37,7 @@ class Fold:
     unlabelled : ndarray of int
         The rows of the training part without a label.
     untested : int
-        How many labelled test samples lack a modality, on which teachers and the grid of what is missing are not tested.
+        How many labelled test samples lack a modality: neither teachers nor the grid of what is missing see them.
     taught : ndarray of bool, shape (samples,)
         Which samples have the prevalent modalities and some of the privileged ones.
     """

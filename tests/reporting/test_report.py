@@ -6,17 +6,20 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import tree
 from synthetic import TRAINING
 
+from pkdot.data import Samples
 from pkdot.errors import DataError
 from pkdot.files import read_json, sha256, write_json
 from pkdot.reporting.formatting import number
 from pkdot.reporting.results import Results
-from pkdot.reporting.sections import SECTIONS
+from pkdot.reporting.sections import SECTIONS, data
 from pkdot.reporting.sections.contest import CONTEST
 from pkdot.reporting.sections.encoders import lost_to
 from pkdot.reporting.sections.steps import kept_warnings
@@ -301,3 +304,18 @@ def test_one_fold_has_no_standard_error_and_no_verdict():
     assert lost == pytest.approx(0.4)
     assert not lost > error
     assert lost_to(np.array([0.9, 0.7]), np.array([0.5, 0.5])) == pytest.approx((0.3, 0.1))
+
+
+def test_test_samples_that_no_method_predicts_are_counted():
+    """Of five test samples one has no label, one is not predicted by every method, and one by none."""
+    table = pd.DataFrame({"subject_id": ["a"] * 5 + ["b"], "level": ["x", "y", None, "x", "y", "x"]})
+    about = {"title": "t", "samples": 6, "subjects": 2, "targets": {"level": ["x", "y"]}}
+    results = SimpleNamespace(
+        samples=Samples(table, about),
+        splits={"unit": "subject", "scheme": "given", "folds": [{"train": [], "validation": ["b"], "test": ["a"]}]},
+        scored=[{"fold": 0, "samples": 2, "left_out": 1, "methods": {}}],
+        targets=["level"],
+    )
+    found = data.content(results)
+    assert [(fold["samples"], fold["left_out"]) for fold in found["folds"]] == [(2, 2)]
+    assert found["warnings"][0].startswith("2 test samples could not be predicted by every method")
