@@ -143,15 +143,22 @@ class Student:
             path = raw.path if isinstance(raw, Source) else Path(raw)
             if problem := one_of_several(self.description.modalities, path):
                 raise DataError(problem)
-        unknown, lacking = set(given) - set(self.modalities), set(self.modalities) - set(given)
-        wrong = sorted(unknown if self.takes_any and given else unknown | lacking)
-        if wrong:
-            raise DataError(f"the student takes {' and '.join(self.modalities)}; '{wrong[0]}' is missing or unknown.")
+        self._named(given)
+        if not given:
+            raise DataError(
+                f"the student takes {' and '.join(self.modalities)}; '{self.modalities[0]}' is missing or unknown."
+            )
         return {
             name: one if isinstance(one := given[name], Source) else _source(described, one, start, rate)
             for name, described in self.description.modalities.items()
             if name in given
         }
+
+    def _named(self, given: Mapping[str, Any]) -> None:
+        """Refuse names that are none of a modality, and the lack of a modality that the student needs."""
+        unknown, lacking = set(given) - set(self.modalities), set(self.modalities) - set(given)
+        if wrong := sorted(unknown if self.takes_any else unknown | lacking):
+            raise DataError(f"the student takes {' and '.join(self.modalities)}; '{wrong[0]}' is missing or unknown.")
 
     def extract(self, sources: Mapping[str, Source]) -> dict[str, Extracted]:
         """Return the arrays of one sample by modality, with masks of what is present in time.
@@ -180,11 +187,18 @@ class Student:
         gaps : sequence of dict of str to list of float, optional
             Modality -> where the sample's time was filled in, as ``gaps_of`` says; tokens that were filled in for the
             most part are absent.
+
+        Raises
+        ------
+        DataError
+            There is no sample, one has a modality that is unknown, or lacks one that is needed.
         """
+        for one in samples:
+            self._named(one)
+        if not samples:
+            raise DataError("there is no sample to predict")
         arrays = {
             name: np.stack([one.get(name, np.zeros(said.shape, said.dtype)) for one in samples])
-            if self.takes_any
-            else np.stack([one[name] for one in samples])
             for name, said in self.description.modalities.items()
         }
         filled, order = gaps or [{}] * len(samples), self.description.network.modalities
@@ -246,15 +260,14 @@ class Student:
         Raises
         ------
         DataError
-            A modality is missing, or arrays have another shape.
+            A modality is missing, or arrays or the mask have another shape.
         """
         batch = self.batch(arrays)
-        if not self.takes_mask:
-            return batch
-        if present is None:
-            count = len(next(iter(batch.values())))
-            present = np.ones((count, len(self.description.network.modalities), self.tokens), dtype=bool)
-        return {**batch, PRESENT: present}
+        shape = len(next(iter(batch.values()))), len(self.description.network.modalities), self.tokens
+        mask = np.ones(shape, dtype=bool) if present is None else np.asarray(present)
+        if mask.shape != shape or mask.dtype != bool:
+            raise DataError(f"{PRESENT} holds {mask.dtype} of shape {mask.shape}, not bool of shape {shape}")
+        return {**batch, PRESENT: mask} if self.takes_mask else batch
 
     def batch(self, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return arrays in the order and the types that the network takes.
@@ -272,6 +285,8 @@ class Student:
             if values.shape[1:] != tuple(described.shape):
                 raise DataError(f"arrays of '{name}' have shape {values.shape}, not (batch, {described.shape})")
             batch[name] = values
+        if len(counts := {len(values) for values in batch.values()}) > 1:
+            raise DataError(f"arrays of {' and '.join(batch)} are of {' and '.join(map(str, sorted(counts)))} samples")
         return batch
 
     def predict(
@@ -292,7 +307,8 @@ class Student:
         -------
         DataFrame
             A row a sample, or a row a frame where values are predicted: ``start`` and ``stop`` in seconds, then the
-            columns of ``table``.
+            columns of ``table``, ``present`` (the modalities that there were, where some are enough), and ``note``:
+            what was masked, or why there is no prediction.
 
         Raises
         ------
@@ -302,10 +318,19 @@ class Student:
         import pandas as pd
 
         samples = self._samples(raw, every, rate)
-        tables = []
+        shape = (len(self.classes),) if self.classes else (self.frames, len(self.targets))
+        tables, notes, count = [], [], 0
         while chosen := list(islice(samples, BATCH)):
-            predicted = self.predict_each([one.arrays for one in chosen], [one.gaps for one in chosen])
-            tables.append(self._timed(self.table(predicted), chosen))
+            there = np.array([bool(one.arrays) for one in chosen])
+            usable = [one for one in chosen if one.arrays]
+            predicted = np.full((len(chosen), *shape), np.nan, dtype=np.float32)
+            if usable:
+                predicted[there] = self.predict_each([one.arrays for one in usable], [one.gaps for one in usable])
+            tables.append(self._about(self.table(predicted), chosen))
+            notes += [one.note for one in chosen if not one.arrays]
+            count += len(usable)
+        if not count:
+            raise DataError(notes[0])
         return pd.concat(tables, ignore_index=True)
 
     def table(self, predicted: np.ndarray) -> pd.DataFrame:
@@ -325,10 +350,9 @@ class Student:
             if self.description.answer.sequence:
                 table.insert(0, "frame", np.tile(np.arange(predicted.shape[1]), len(predicted)))
             return table
-        columns: dict[str, Any] = {
-            "prediction": np.array(self.classes, dtype=object)[predicted.argmax(axis=1)],
-            "confidence": predicted.max(axis=1),
-        }
+        confidence = predicted.max(axis=1)
+        best = np.array(self.classes, dtype=object)[predicted.argmax(axis=1)]
+        columns = {"prediction": np.where(np.isnan(confidence), None, best), "confidence": confidence}
         return pd.DataFrame({**columns, **{f"p_{name}": predicted[:, i] for i, name in enumerate(self.classes)}})
 
     def _samples(self, raw: Raw | Mapping[str, Raw], every: float | None, rate: float | None) -> Iterator[Window]:
@@ -343,15 +367,17 @@ class Student:
             found = self.extract(sources)
             arrays = {name: got.array for name, got in found.items()}
             gaps = {name: gaps_of(got.mask) for name, got in found.items() if got.mask is not None}
-            yield Window(recording, first.start, first.stop, arrays=arrays, gaps=gaps)
-            return
-        for window in self.windows(every).of(recording):
-            if not window.arrays:
-                raise DataError(window.note)
-            yield window
+            if self.takes_any:
+                arrays = {
+                    name: one for name, one in arrays.items() if present_in(gaps.get(name, []), self.tokens).any()
+                }
+            note = "; ".join(dict.fromkeys(got.note for got in found.values() if got.note))
+            yield Window(recording, first.start, first.stop, arrays=arrays, gaps=gaps, note=note)
+        else:
+            yield from self.windows(every).of(recording)
 
-    def _timed(self, table: pd.DataFrame, samples: list[Window]) -> pd.DataFrame:
-        """Put the times of samples, or of their frames, before their predictions."""
+    def _about(self, table: pd.DataFrame, samples: list[Window]) -> pd.DataFrame:
+        """Put the times of samples, or of their frames, before their predictions, and behind them what was there."""
         start = np.array([0.0 if one.start is None else one.start for one in samples])
         stop = np.array([np.nan if one.stop is None else one.stop for one in samples])
         if self.classes is None:
@@ -360,7 +386,10 @@ class Student:
             start, stop = begin.ravel(), (begin + step).ravel()
         table.insert(0, "start", start)
         table.insert(1, "stop", stop)
-        return table
+        said = {"present": ["+".join(sorted(one.arrays)) for one in samples]} if self.takes_any else {}
+        said["note"] = [one.note for one in samples]
+        count = len(table) // len(samples)
+        return table.assign(**{name: np.repeat(each, count) for name, each in said.items() if name not in table})
 
 
 def _feature(described: ModalityDescription) -> Feature:

@@ -310,3 +310,45 @@ def test_a_rate_that_cannot_be_costs_its_own_row(folder, recordings, tmp_path, c
     wrong, *right = csv.DictReader(capsys.readouterr().out.splitlines())
     assert "wrong: has 1.12e+11 windows, and 1,000,000 are allowed" in wrong["note"]
     assert len(right) == 3
+
+
+def test_python_says_of_each_window_what_was_there(folder, predicted, recordings, tmp_path):
+    """The first window of the pulse is empty, and that of the motion as well in the second case."""
+    for name in CHANNELS:
+        values = np.load(recordings[name])
+        values[:32] = np.nan
+        np.save(tmp_path / f"{name}_late.npy", values)
+    student = pkdot.load_student(folder)
+    late = tmp_path / "pulse_late.npy"
+    for files in (
+        {**recordings, "pulse": late},
+        {"pulse": late},
+        {"motion": tmp_path / "motion_late.npy", "pulse": late},
+    ):
+        table = student.predict(files)
+        told = predicted(*(word for name, file in files.items() for word in (f"--{name}", file)))
+        assert table["present"].tolist() == [row["present"] for row in told]
+        assert table["note"].tolist() == [row["note"] for row in told]
+        assert table["prediction"].tolist() == [row["prediction"] or None for row in told]
+        numbers_of = [[float(row[name] or "nan") for name in row if name.startswith("p_")] for row in told]
+        np.testing.assert_allclose(table.filter(like="p_").to_numpy(float), numbers_of, atol=1e-5)
+    np.save(tmp_path / "nothing.npy", np.full((64, 1), np.nan))
+    with pytest.raises(DataError, match=r"nothing\.npy, row 0: a value is not a finite number"):
+        student.predict({"pulse": tmp_path / "nothing.npy"})
+
+
+def test_a_batch_that_does_not_fit_is_a_sentence(folder):
+    student, exported = pkdot.load_student(folder), pkdot.load_student(export(folder, [], folder / "x.onnx").path)
+    batch, present = arrays(), np.ones((4, 2, 2), dtype=bool)
+    for one in (student, exported):
+        for wrong in (present[:, 0], present[:1], present[:, :1], np.ones((4, 3, 2), bool), np.ones((4, 2, 3), bool)):
+            with pytest.raises(DataError, match=r"present holds bool of shape .*, not bool of shape \(4, 2, 2\)"):
+                one.predict_arrays(batch, wrong)
+        with pytest.raises(DataError, match="present holds int64"):
+            one.predict_arrays(batch, present.astype(int))
+        with pytest.raises(DataError, match="arrays of motion and pulse are of 3 and 4 samples"):
+            one.predict_arrays({**batch, "pulse": batch["pulse"][:3]})
+        with pytest.raises(DataError, match="there is no sample"):
+            one.predict_each([])
+        with pytest.raises(DataError, match="'puls' is missing or unknown"):
+            one.predict_each([{"puls": batch["pulse"][0]}])

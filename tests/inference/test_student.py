@@ -80,7 +80,7 @@ def test_values_of_every_frame_have_their_times(tmp_path, recordings):
     student = pkdot.load_student(tmp_path / "values")
     assert student.predict_arrays(arrays()).shape == (5, 8, 2)
     table = student.predict(recordings)
-    assert list(table) == ["start", "stop", "frame", "valence", "arousal"]
+    assert list(table) == ["start", "stop", "frame", "valence", "arousal", "note"]
     np.testing.assert_allclose(table["start"], np.arange(24) / 4)
     assert student.frames == 8
 
