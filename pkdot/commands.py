@@ -148,10 +148,31 @@ def _problems(experiment: Experiment, scratch: Path) -> tuple[str, list[str]]:
     ]
     try:
         make_splits(manifest, scratch, jobs.splits(experiment))
+        _check_parts(experiment, manifest, scratch / SPLITS)
         _check_cross_fit(experiment, manifest, scratch / SPLITS)
     except DataError as error:
         problems.append(str(error).replace(str(manifest), experiment.dataset.root))
     return f"{about['samples']} samples of {about['subjects']} subjects", problems
+
+
+def _check_parts(experiment: Experiment, manifest: Path, splits: Path) -> None:
+    """Refuse a part of a fold without a labelled sample of every modality, on which nothing can be compared."""
+    from pkdot.data import Samples
+    from pkdot.splits import Parts, parts_of
+
+    samples = Samples.load(manifest)
+    table = samples.table[[f"{one.source}_path" for one in experiment.modalities.values()]].notna()
+    there = table.set_axis(list(experiment.modalities), axis=1)
+    for fold in range(experiment.splits.fold_count):
+        parts = Parts.read(splits, fold, samples)
+        for part in parts_of(fold):
+            own = there.iloc[getattr(parts, part)]
+            if not own.all(axis=1).any():
+                lacking = next((f"the modality {name}" for name in own if not own[name].any()), "every modality")
+                raise DataError(
+                    f"fold {fold}: no labelled sample of the {part} part has {lacking}; name the test subjects of each "
+                    "fold yourself (splits.scheme given), or leave such subjects out"
+                )
 
 
 def _check_cross_fit(experiment: Experiment, manifest: Path, splits: Path) -> None:

@@ -145,6 +145,30 @@ def test_what_the_configuration_leaves_out_is_no_problem(tmp_path, monkeypatch, 
     assert "own: 44 samples of 6 subjects, 0 problems" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("lacking", "sentence"),
+    [
+        (
+            "s1",
+            "fold 1: no labelled sample of the test part has the modality pulse; name the test subjects of each fold",
+        ),
+        ("s[^1]", "part has the modality pulse"),
+    ],
+)
+def test_a_fold_without_a_sample_of_every_modality_is_found_by_the_check(
+    tmp_path, monkeypatch, capsys, lacking, sentence
+):
+    monkeypatch.chdir(tmp_path)
+    table = make_arrays(tmp_path / "own") / "recordings.csv"
+    table.write_text(re.sub(rf"signals/{lacking}._pulse\.npy", "", table.read_text()))
+    values = arrays_config() | {"splits": {"scheme": "leave_one_subject_out"}}
+    with pytest.raises(SystemExit):
+        main(["check", str(write_config(tmp_path / "config" / "tiny.yaml", values))])
+    printed = capsys.readouterr().out
+    assert sentence in printed
+    assert "1 problems" in printed
+
+
 CLASSES = {**arrays_config()["dataset"], "classes": ["a", "b", "c"]}
 CHANNELS = {"name": "window", "channels": 5, "length": 32}
 
