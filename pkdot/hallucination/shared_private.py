@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from pkdot.errors import DataError
 from pkdot.hallucination.base import Lesson, TNet, TNetOptions, perceptron, register, squared_error
 from pkdot.presence import known
 
@@ -108,6 +109,11 @@ class SharedPrivate(TNet):
         of_token = subjects.cpu().repeat_interleave(privileged.shape[1])
         there = ~(one.isnan().any(dim=1) | other.isnan().any(dim=1))
         one, other, of_token = one[there], other[there], of_token[there]
+        if len(one) < 2:
+            raise DataError(
+                f"T-Net shared_private correlates both sides, and {len(one)} tokens of the training part have all of "
+                "them; take another tnet.kind"
+            )
         count = shared_count(one, other, of_token, self.options.least, self.options.ridge)
         found = canonical(one, other, self.options.ridge)
         centred = other - found.centre_right

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import mse_loss
 from torch.testing import assert_close
 
+from pkdot.errors import DataError
 from pkdot.hallucination.adversarial import gradient_penalty
 from pkdot.hallucination.base import Lesson, TNetChoice, build_tnet, pairs, register
 from pkdot.hallucination.recovery import CHANCE, recovery, retrieval_rank
@@ -236,6 +237,19 @@ def test_canonical_correlation_is_that_of_the_closed_form():
     subjects = torch.arange(20_000) // 100
     assert shared_count(one, other, subjects, least=0.1, ridge=1e-6) == 2
     assert shared_count(one, other[:, 2:], subjects, least=0.1, ridge=1e-6) == 1, "one is kept"
+
+
+def test_shared_private_needs_tokens_of_which_all_is_known():
+    """Half of the samples lack one privileged modality, and half the other."""
+    world = Linear(count=60)
+    world.privileged[::2, :, :3], world.privileged[1::2, :, 3:] = torch.nan, torch.nan
+    with pytest.raises(DataError, match="0 tokens of the training part have all of them; take another"):
+        made("shared_private").fit(world.prevalent, world.privileged, world.subjects)
+    world = Linear(count=60)
+    world.privileged[1:, :, :3] = torch.nan
+    tnet = made("shared_private")
+    tnet.fit(world.prevalent, world.privileged, world.subjects)
+    assert all(buffer.isfinite().all() for buffer in tnet.buffers()), "two tokens of one sample"
 
 
 def test_shared_private_leaves_what_nobody_can_predict_at_its_mean():
