@@ -192,10 +192,10 @@ class Arrays(Dataset):
         ]
         owners.add(name, named)
         for stream in options.streams:
-            lost = sum(row[f"{stream}_path"] is None for row in rows) if streams[stream] is not None else 0
-            if lost:
-                problem = f"{recording.where}: by {stream}_absent {lost} of {len(rows)} samples have nothing of it"
-                ledger.add(name, stream, "ingest", problem, "as configured")
+            if lost := sum(row[f"{stream}_path"] is None for row in rows):
+                problem = f"by {stream}_absent {lost} of {len(rows)} samples have nothing of it"
+                problem = problem if streams[stream] else "the recording lacks it"
+                ledger.add(name, stream, "ingest", f"{recording.where}: {problem}", "as configured")
         return self._usable(rows, recording, ledger)
 
     def _is_wanted(self, recording: Recording, columns: dict[str, str], ledger: Ledger) -> bool:

@@ -189,6 +189,8 @@ class Wanted:
         if not raws:
             raise DataError(f"{row.where}: it names no file of {' or '.join(self.modalities)}")
         begin, end = (row.number(key) if row.cell(key) else None for key in ("start", "stop"))
+        if begin is not None and end is not None and begin >= end:
+            raise DataError(f"{row.where}: it starts at {begin:g} s, which is not before its stop at {end:g} s")
         return Recording(name, raws, begin, end)
 
 

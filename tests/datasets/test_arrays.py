@@ -147,7 +147,8 @@ def test_what_a_list_calls_absent_is_told_to_the_features(root):
     assert [name[-1] for name in second["sample_id"]] == ["0", "2"], "of the second nothing is left"
     assert manifest["face_absent"][manifest["subject_id"] != "s0"].isna().all()
     told = [entry for entry in ledger if entry.action == "as configured"]
-    assert [entry.modality for entry in told] == ["motion", "motion", "pulse"]
+    assert [entry.modality for entry in told] == ["motion", "motion", "pulse", "pulse"]
+    assert told[-1].problem.endswith("row 7: the recording lacks it")
     assert "row 2: by motion_absent 2 of 4 samples have nothing of it" in told[0].problem
 
 
@@ -172,8 +173,9 @@ def test_whole_recordings_count_what_is_absent_in_seconds_and_rows_in_rows(root)
 
 def test_a_recording_without_a_stream_stays_without_a_path(root):
     edit(root, 0, pulse="")
-    manifest, ledger, _ = read(root)
-    assert ledger == []
+    manifest, (entry,), _ = read(root)
+    assert (entry.sample_id, entry.modality, entry.action) == ("s0a", "pulse", "as configured")
+    assert entry.problem.endswith("row 2: the recording lacks it")
     missing = manifest["eda_path"].isna()
     assert missing.sum() == 4
     assert manifest["sample_id"][missing].str.startswith("s0a").all()
@@ -185,8 +187,8 @@ def test_spaces_around_a_cell_do_not_count(root):
     before, _, _ = read(root)
     cells = {"recording_id": " s1a", "subject_id": "s1 ", "target": "\ta", "rate": " 32 ", "pulse": " "}
     edit(root, 2, **cells, motion=" signals/s1a_motion.npy\u00a0")
-    manifest, ledger, about = read(root)
-    assert ledger == []
+    manifest, (entry,), about = read(root)
+    assert entry.problem.endswith("row 4: the recording lacks it")
     assert about["subjects"] == 3
     others = [column for column in before if not column.startswith("eda")]
     pd.testing.assert_frame_equal(manifest[others], before[others])

@@ -90,11 +90,12 @@ def test_a_folder_of_numbered_images_is_one_video(tmp_path):
 def test_a_table_names_a_file_for_each_modality(tmp_path):
     table = tmp_path / "recordings.csv"
     table.write_text(
-        "recording_id, rate,gyroscope,gyroscope_offset,start\n"
-        "r1,100,a.npz[gyro],0.5,2\nr2,,a.npy,,\nr3,fast,a.npy,,\nr4,100,,,\n,100,a.npy,,\nr6,1,../a.npy,,\n"
+        "recording_id, rate,gyroscope,gyroscope_offset,start,stop\n"
+        "r1,100,a.npz[gyro],0.5,2,\nr2,,a.npy,,,\nr3,fast,a.npy,,,\nr4,100,,,,\n,100,a.npy,,,\nr6,1,../a.npy,,,\n"
+        "r7,1,a.npy,,5,3\n"
     )
     for named in (table, tmp_path):
-        r1, r2, r3, r4, r5, r6 = found([named], MOTION)
+        r1, r2, r3, r4, r5, r6, r7 = found([named], MOTION)
         raw = r1.raws["motion"]
         assert (r1.name, raw.path, raw.part, raw.rate, raw.offset) == ("r1", tmp_path / "a.npz", "gyro", 100, 0.5)
         assert (r1.start, r1.source("motion", 2.0, None).start) == (2, 1.5)
@@ -103,8 +104,9 @@ def test_a_table_names_a_file_for_each_modality(tmp_path):
         assert r4.problem == f"{table}, row 5: the gyroscope is empty, and the bundle cannot do without it"
         assert r5.name == f"{table}, row 6"
         assert "leads out of" in r6.problem
+        assert r7.problem == f"{table}, row 8: it starts at 5 s, which is not before its stop at 3 s"
     touch(tmp_path / "a.npy", tmp_path / "signals" / "b.npy")
-    assert len(found([tmp_path], MOTION)) == 6  # the files of the table are not taken once more
+    assert len(found([tmp_path], MOTION)) == 7  # the files of the table are not taken once more
     assert found([tmp_path / "a.npy"], MOTION)[0].raws["motion"].rate == 50
     assert found([tmp_path / "a.npy"], Wanted(MOTION.modalities, rate=25.0))[0].raws["motion"].rate == 25
 
