@@ -302,7 +302,7 @@ class _Run:
         fold, params = self.grid.fold, self.grid.params
         print(f"{self.contender.label}, seed {self.seed}", file=sys.stderr, flush=True)
         unlabelled = not self.model.labelled_only and len(fold.unlabelled)
-        beside = Beside(fold.unlabelled, params.unlabelled_ratio) if unlabelled else None
+        beside = [Beside(fold.unlabelled, params.unlabelled_ratio)] if unlabelled else []
         self.history = fit(
             self.model,
             self._step,

@@ -22,9 +22,9 @@ class Fold:
     """The parts of a fold, and the embeddings of their samples.
 
     All samples have the prevalent modalities. Those of the training part also have some of the privileged ones, which
-    is what the joint teacher sees of them; those of the validation part have all, so that all choices are made on the
-    same samples. The test part asks for no other, since a student needs none. A sample has a modality of which one
-    token is present.
+    is what the joint teacher sees of them, or are ``solitary``; those of the validation part have all, so that all
+    choices are made on the same samples. The test part asks for no other, since a student needs none. A sample has a
+    modality of which one token is present.
 
     Attributes
     ----------
@@ -36,6 +36,9 @@ class Fold:
         Rows of the manifest, all with a label.
     unlabelled : ndarray of int
         The rows of the training part without a label.
+    solitary : dict of str to ndarray of int
+        ``train`` and ``unlabelled`` -> the rows of the training part, with and without a label, of which no
+        privileged modality is there: what needs none can learn from them.
     untested : int
         How many labelled test samples lack a modality: neither teachers nor the grid of what is missing see them.
     taught : ndarray of bool, shape (samples,)
@@ -66,6 +69,8 @@ class Fold:
         self.complete = seen & both
         self.taught = seen & present(self.privileged).any(dim=1).cpu().numpy()
         self.train, self.unlabelled = (rows[self.taught[rows]] for rows in (parts.train, parts.unlabelled))
+        own = {"train": parts.train, "unlabelled": parts.unlabelled}
+        self.solitary = {name: rows[seen[rows] & ~self.taught[rows]] for name, rows in own.items()}
         self.validation = self.whole(parts.validation)
         self.test = parts.test[seen[parts.test]]
         self.untested = int((~self.complete[parts.test]).sum())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -90,7 +90,7 @@ def fit(
     *,
     checkpoint: Path | None = None,
     start: bool = False,
-    beside: Beside | None = None,
+    beside: Sequence[Beside] = (),
 ) -> list[dict]:
     """Train a module and leave it with its best weights on the validation part.
 
@@ -111,7 +111,7 @@ def fit(
         Where the state after each look is kept; a training that was interrupted continues from there.
     start : bool
         Look at the module before the first step too, so that training cannot end below its start.
-    beside : Beside, optional
+    beside : sequence of Beside
         Further rows, such as those without a label, of which each batch gets some after its own.
 
     Returns
@@ -132,7 +132,9 @@ def fit(
     if not history and (start or not trained):
         keeper.keep(history, _look(module, score, 0, None, 0.0))
     order = Order(rows, params.batch_size, seed)
-    other = Order(beside.rows, max(1, round(beside.ratio * order.size)), seed_of(seed, 3)) if beside else None
+    orders = [order]
+    for number, one in enumerate(beside):
+        orders.append(Order(one.rows, max(1, round(one.ratio * order.size)), seed_of(seed, 3 + number)))
     while trained and optimiser.done < params.steps and not _stalled(history, params.patience):
         begin, end = optimiser.done, min(optimiser.done + params.evaluate_every, params.steps)
         torch.manual_seed(seed_of(seed, begin))
@@ -141,8 +143,7 @@ def fit(
         total = torch.zeros((), device=device)
         for number in range(begin, end):
             optimiser.zero_grad()
-            batch = order.batch(number)
-            loss = step(batch if other is None else np.concatenate([batch, other.batch(number)]), generator)
+            loss = step(np.concatenate([one.batch(number) for one in orders]), generator)
             loss.backward()
             nn.utils.clip_grad_norm_(trained, 5.0)
             rate = optimiser.rate

@@ -169,8 +169,14 @@ class _Run:
             matched=params.tnet.state == "matched",
         )
         self.rows, self.unlabelled = fold.train, fold.unlabelled
-        if "modalities" in cls.needs:  # the teacher of a modality has nothing to say of a sample without it
+        solitary = fold.solitary["train"]
+        if cls.prevalent_only:
+            self.rows, solitary = np.union1d(self.rows, solitary), solitary[:0]
+            self.unlabelled = np.union1d(self.unlabelled, fold.solitary["unlabelled"])
+        elif "modalities" in cls.needs:  # the teacher of a modality has nothing to say of a sample without it
             self.rows, self.unlabelled = fold.whole(fold.train), fold.whole(fold.unlabelled)
+            solitary = np.union1d(solitary, np.setdiff1d(fold.train, self.rows))
+        self.solitary = solitary  # what no teacher tells of trains by its label alone
         self.start = seed_of(seed, number_of(params.fold), 8)  # the same for all methods: equal initial weights
         torch.manual_seed(self.start)
         self.distiller = cls(context, candidate)
@@ -234,19 +240,19 @@ class _Run:
         self.kept = best["step"]
         return best["score"], best["val_loss"]
 
-    def _beside(self) -> Beside | None:
-        """Return the unlabelled rows that the method learns from; None where there are none."""
+    def _beside(self) -> list[Beside]:
+        """Return what each batch gets beside its rows: unlabelled rows, if the method takes them, and solitary ones."""
         from pkdot.training.loop import Beside
 
-        if self.distiller.labelled_only or not len(self.unlabelled):
-            return None
-        return Beside(self.unlabelled, self.params.unlabelled_ratio)
+        unlabelled = [] if self.distiller.labelled_only else [Beside(self.unlabelled, self.params.unlabelled_ratio)]
+        solitary = Beside(self.solitary, len(self.solitary) / len(self.rows))
+        return [one for one in (*unlabelled, solitary) if len(one.rows)]
 
     @property
     def samples(self) -> dict[str, int]:
         """Number of labelled and of unlabelled samples that the student is trained on."""
-        beside = self._beside()
-        return {"labelled": len(self.rows), "unlabelled": len(beside.rows) if beside else 0}
+        unlabelled = 0 if self.distiller.labelled_only else len(self.unlabelled)
+        return {"labelled": len(self.rows) + len(self.solitary), "unlabelled": unlabelled}
 
     @property
     def takes_steps(self) -> bool:
@@ -254,10 +260,24 @@ class _Run:
         return any(parameter.requires_grad for parameter in self.both.parameters())
 
     def _step(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
-        from pkdot.training.encoder import mixture
-
         self.distiller.progress = self.steps / self.params.training.steps
         self.steps += 1
+        if not len(self.solitary):
+            return self._taught(rows, generator)
+        solitary = np.isin(rows, self.solitary)
+        loss = self._taught(rows[~solitary], generator)
+        # each labelled sample weighs the same, whether a teacher tells of it or not
+        return loss + len(self.solitary) / len(self.rows) * self._untaught(rows[solitary], generator)
+
+    def _untaught(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Return the task's loss of rows."""
+        logits = self.network(self._embed(rows, generator)).logits
+        return self.fold.task.loss(logits, self.fold.target(self.fold.index(rows)))
+
+    def _taught(self, rows: np.ndarray, generator: torch.Generator) -> Tensor:
+        """Return the method's loss of rows, mixed in pairs where it wants that."""
+        from pkdot.training.encoder import mixture
+
         prevalent = self._embed(rows, generator)
         if not self.distiller.mixing:
             return self._loss(self.network(prevalent), rows)

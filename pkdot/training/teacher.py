@@ -134,7 +134,8 @@ def _train_classifier(
     def score() -> tuple[float, float]:
         return _score(fold, network, tensors, fold.validation)
 
-    history = fit(network, step, score, fold.train[there[fold.train]], params.training, start, fold.device)
+    labelled = np.union1d(fold.train, fold.solitary["train"])
+    history = fit(network, step, score, labelled[there[labelled]], params.training, start, fold.device)
     network.eval()
     with torch.no_grad():
         _calibrate(fold, network, tensors)
