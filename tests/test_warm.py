@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 import time
+from array import array
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,14 +60,23 @@ def opened(path: Path) -> int | None:
         return os.open(path, os.O_WRONLY | os.O_NONBLOCK)
 
 
+def left_in(pipe: int) -> int:
+    """How many bytes of a pipe nobody has read yet."""
+    count = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
 @pytest.fixture
 def blocked(server, tmp_path):
-    """A job that reads from a pipe to which nobody writes yet, its fork, and the pipe."""
+    """A job that waits for the rest of what it reads from a pipe, its fork, and the pipe."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     assert begin("--version").wait(60) == 0  # the libraries are loaded: from now on its children are forks
     caller = begin("check", str(path))
     pipe = wait_until(lambda: opened(path))
+    os.write(pipe, b"#\n")  # what is read already tells that it is in its call that reads, and not before that
+    wait_until(lambda: not left_in(pipe))
     (fork,) = psutil.Process(server.pid).children()
     wait_until(lambda: fork.status() == psutil.STATUS_SLEEPING)
     yield caller, fork, pipe

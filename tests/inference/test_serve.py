@@ -276,7 +276,7 @@ def test_the_page_says_why_a_file_cannot_be_predicted(page, folder):
     broken = folder / f"{SCRIPT.replace('/', '')}.mp4"
     broken.write_bytes(b"no video")
     page.set_input_files("#file", str(broken))
-    page.wait_for_selector("#problem:visible")
+    page.wait_for_selector("#problem:visible", timeout=60_000)
     assert "not a readable video" in page.locator("#problem").inner_text()
     assert page.locator("img").count() == 0
     assert [each for each in page.complaints if "422" not in each] == []
