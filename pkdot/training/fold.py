@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -101,6 +102,10 @@ class Fold:
     def whole(self, rows: np.ndarray) -> np.ndarray:
         """Return those of some rows that have every modality."""
         return rows[self.complete[rows]]
+
+    def seen(self, part: Literal["train", "unlabelled"]) -> np.ndarray:
+        """Return the rows of a part, solitary ones too: what needs the prevalent modalities alone learns from them."""
+        return np.union1d(getattr(self, part), self.solitary[part])
 
     @property
     def tokens(self) -> int:

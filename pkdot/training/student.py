@@ -171,8 +171,7 @@ class _Run:
         self.rows, self.unlabelled = fold.train, fold.unlabelled
         solitary = fold.solitary["train"]
         if cls.prevalent_only:
-            self.rows, solitary = np.union1d(self.rows, solitary), solitary[:0]
-            self.unlabelled = np.union1d(self.unlabelled, fold.solitary["unlabelled"])
+            self.rows, self.unlabelled, solitary = fold.seen("train"), fold.seen("unlabelled"), solitary[:0]
         elif "modalities" in cls.needs:  # the teacher of a modality has nothing to say of a sample without it
             self.rows, self.unlabelled = fold.whole(fold.train), fold.whole(fold.unlabelled)
             solitary = np.union1d(solitary, np.setdiff1d(fold.train, self.rows))

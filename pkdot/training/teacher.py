@@ -134,7 +134,7 @@ def _train_classifier(
     def score() -> tuple[float, float]:
         return _score(fold, network, tensors, fold.validation)
 
-    labelled = np.union1d(fold.train, fold.solitary["train"])
+    labelled = fold.seen("train")
     history = fit(network, step, score, labelled[there[labelled]], params.training, start, fold.device)
     network.eval()
     with torch.no_grad():
