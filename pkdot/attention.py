@@ -1,7 +1,7 @@
 """Attention where there is one token: all weight lies on it, so that queries and keys need not be computed.
 
-The same numbers as torch's own modules give in training on a CPU, bit for bit, in half of the time; the rest is
-left to them.
+The same numbers as torch's own modules give in training, to the rounding of a product of matrices (on most CPUs bit
+for bit), in half of the time; the rest is left to them.
 """
 
 from __future__ import annotations

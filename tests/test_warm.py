@@ -36,8 +36,10 @@ def server(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path(".snakemake").mkdir()
     Path(warm.SOCKET).touch()  # what a run that was killed may leave
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     process = warm.start()
     yield process
+    signal.signal(signal.SIGINT, before)
     process.stdin.close()
     assert process.wait(60) == 0
     assert not Path(warm.SOCKET).exists()

@@ -71,7 +71,8 @@ def test_a_t_net_is_trained_alike_twice_and_its_student_starts_from_it(made, kin
     for name, value in load_file(folder / "weights.safetensors").items():
         assert np.array_equal(own[f"student.tnet.{name}"], value)
     recovered = json.loads((kept / "metrics.json").read_text())["tnet"]
-    assert recovered["trained"] == recovered["deployed"] == quality["test"]
+    assert recovered["trained"] == recovered["deployed"]
+    assert recovered["deployed"] == pytest.approx(quality["test"], abs=1e-5), "batches of another size round otherwise"
 
 
 def test_students_go_on_training_what_is_trainable(made):
