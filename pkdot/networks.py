@@ -55,7 +55,7 @@ class Outputs:
     privileged : Tensor, shape (R, Q)
         The teacher's privileged embeddings, or the student's hallucinated ones.
     prevalent : Tensor, shape (R, P)
-        The prevalent embeddings, the same for teacher and student.
+        Of the student only: the prevalent embeddings, the same for both.
     target : Tensor, shape (R,) or (R, values)
         What is to be predicted.
     rows : Tensor of int, shape (R,)

@@ -31,6 +31,11 @@ def some(mask: Tensor) -> bool:
     return torch.compiler.is_exporting() or bool(mask.any())
 
 
+def whole(tokens: Tensor) -> bool:
+    """Return whether no value is NaN, by a sum, which takes less than a mask; where it cannot tell it says no."""
+    return not torch.compiler.is_exporting() and not bool(tokens.sum().isnan())
+
+
 def filled(tokens: Tensor, mask: Tensor, value: float) -> Tensor:
     """Return tokens with a value wherever a mask says so."""
     return tokens.masked_fill(mask, value) if some(mask) else tokens
@@ -38,7 +43,7 @@ def filled(tokens: Tensor, mask: Tensor, value: float) -> Tensor:
 
 def known(tokens: Tensor) -> Tensor:
     """Return tokens with zeros where they are NaN."""
-    return filled(tokens, tokens.isnan(), 0.0)
+    return tokens if whole(tokens) else filled(tokens, tokens.isnan(), 0.0)
 
 
 def without(tokens: Tensor, there: Tensor) -> Tensor:
@@ -58,11 +63,15 @@ def counted(*sides: Tensor) -> Tensor | None:
     """
     if sides[0].shape[1] == 1:
         return None
+    if any(map(whole, sides)):
+        return torch.ones(sides[0].shape[:2], dtype=torch.bool, device=sides[0].device)
     return shown(reduce(torch.logical_or, map(present, sides)))
 
 
 def hidden(tokens: Tensor) -> Tensor | None:
     """Return the mask (B, T) of tokens (B, T, D) that attention must not look at; None where it may look at all."""
+    if whole(tokens):
+        return None
     there = counted(tokens)
     if there is None:
         return None

@@ -26,6 +26,8 @@ NEEDS = {
     "three classes": "at least three classes",
     "hallucination": "a student with a T-Net",
     "modalities": "a teacher for each modality",
+    "alone": "a teacher that sees the prevalent modalities alone",
+    "pooled": "what all teachers predict together",
     "privileged": "the privileged data themselves",
 }
 

@@ -50,7 +50,7 @@ class JointOptions(Options):
     )
 
 
-@register("pkdot_joint", needs={"logits", "features", "hallucination"})
+@register("pkdot_joint", needs={"pooled", "features", "hallucination"})
 class PKDOTJoint(Distiller):
     """Soft labels and transport together."""
 

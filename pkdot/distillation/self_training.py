@@ -22,7 +22,7 @@ class SelfTrainingOptions(Options):
     temperature: float = Field(1.0, gt=0, description="softness of the soft labels")
 
 
-@register("self_training")
+@register("self_training", needs={"alone"})
 class SelfTraining(Distiller):
     """The student of ``student_only``, drawn to the predictions of the teacher that sees the prevalent data alone."""
 

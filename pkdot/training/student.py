@@ -376,12 +376,14 @@ class _TeacherOutputs:
             return Outputs(logits[index].flatten(0, 1), features[index].flatten(0, 1))
 
         joint = of(*self.joint)
-        joint.privileged = self.fold.task.pool(self.fold.privileged[index])
-        joint.prevalent = self.fold.task.pool(self.fold.prevalent[index])
+        if "privileged" in needs:
+            joint.privileged = self.fold.task.pool(self.fold.privileged[index])
         if "modalities" in needs:
             joint.modalities = {name: of(*pair) for name, pair in self.modalities.items()}
-        joint.alone = of(*self.alone)
-        joint.pooled = self.pooled[index].flatten(0, 1)
+        if "alone" in needs:
+            joint.alone = of(*self.alone)
+        if "pooled" in needs:
+            joint.pooled = self.pooled[index].flatten(0, 1)
         return joint
 
 

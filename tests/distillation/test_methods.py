@@ -105,14 +105,12 @@ def test_a_method_says_what_it_is(name):
     assert all(field.description for field in cls.Options.model_fields.values())
 
 
-@pytest.mark.parametrize("need", ["logits", "features", "modalities"])
+@pytest.mark.parametrize("need", ["logits", "features", "modalities", "alone", "pooled"])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_uses_what_it_declares_and_nothing_else(name, need):
-    """It works without the teacher's logits, features or single teachers just where it does not ask."""
+    """It works without what it may ask of teachers just where it does not ask."""
     world = make_world("four classes")
-    setattr(world.teacher, need, {} if need == "modalities" else NONE)
-    if need == "logits":
-        world.teacher.pooled = NONE
+    setattr(world.teacher, need, {"modalities": {}, "alone": None}.get(need, NONE))
     distiller, network = make_run(name, world)
     try:
         usable = bool(torch.isfinite(distiller(world.outputs(network), world.teacher).detach()))
