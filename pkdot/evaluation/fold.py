@@ -38,8 +38,8 @@ class FoldParams(Params):
 def evaluate_fold(manifest: Path, teachers: Path, students: Path, foreign: Path, out: Path, params: FoldParams) -> None:
     """Write ``fold_<k>.json`` (metrics of every method and seed) and ``fold_<k>.predictions.parquet``.
 
-    Methods are compared on the samples that all of them could predict; ``left_out`` counts the others. A model from
-    elsewhere has to predict all of these.
+    Methods are compared on the samples that all of them could predict. A model from elsewhere has to predict all of
+    these.
 
     Raises
     ------
@@ -58,8 +58,7 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, foreign: Path,
     }
     name = layout.fold_name(params.fold)
     with job(__name__, out, params, inputs=[manifest, *files.values(), *given.values()], record=name) as scratch:
-        predicted = [sample_ids(path) for path in files.values()]
-        common, seen = set.intersection(*predicted), set.union(*predicted)
+        common = set.intersection(*map(sample_ids, files.values()))
         if not common:
             raise DataError(f"{manifest}: no test sample of fold {params.fold} has every modality; see ledger.csv.")
         for (method, _seed), path in given.items():
@@ -71,13 +70,7 @@ def evaluate_fold(manifest: Path, teachers: Path, students: Path, foreign: Path,
                 # the metrics of the whole fold: all of it counts as one subject
                 values = Metrics(parts, [method], params.task.kind, samples.classes, unit="method").all()
                 scored.setdefault(method, {})[seed] = {key: finite(value) for key, value in values.items()}
-        described = {
-            "fold": params.fold,
-            "samples": len(common),
-            "left_out": len(seen - common),
-            "methods": scored,
-        }
-        write_json(scratch / f"{name}.json", described)
+        write_json(scratch / f"{name}.json", {"fold": params.fold, "samples": len(common), "methods": scored})
 
 
 def _prediction_files(teachers: Path, students: Path, params: FoldParams) -> dict[tuple[str, int], Path]:

@@ -17,7 +17,6 @@ def test_a_fold_scores_every_method_and_seed(tmp_path):
     contest = ContestFiles(tmp_path)
     described = contest.fold(1)
     assert described["samples"] == 48
-    assert described["left_out"] == 0
     assert described["methods"].keys() == RIGHT.keys()
     table = pd.read_parquet(contest.path(1, 1, "kd"))
     assert described["methods"]["kd"]["1"]["accuracy"] == pytest.approx(
@@ -36,7 +35,7 @@ def test_methods_are_compared_on_samples_that_all_could_predict(tmp_path):
     table = pd.read_parquet(path)
     write_predictions(path, table.iloc[3:])
     described = contest.fold(0)
-    assert (described["samples"], described["left_out"]) == (45, 3)
+    assert described["samples"] == 45
     kept = pd.read_parquet(tmp_path / "folds" / "fold_0.predictions.parquet")
     assert not set(kept["sample_id"]) & set(table["sample_id"].iloc[:3])
     assert (kept.groupby(["method", "seed"], observed=True).size() == 45).all()

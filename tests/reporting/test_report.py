@@ -313,7 +313,7 @@ def test_test_samples_that_no_method_predicts_are_counted():
     results = SimpleNamespace(
         samples=Samples(table, about),
         splits={"unit": "subject", "scheme": "given", "folds": [{"train": [], "validation": ["b"], "test": ["a"]}]},
-        scored=[{"fold": 0, "samples": 2, "left_out": 1, "methods": {}}],
+        scored=[{"fold": 0, "samples": 2, "methods": {}}],
         targets=["level"],
     )
     found = data.content(results)
