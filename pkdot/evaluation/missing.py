@@ -265,7 +265,7 @@ class _Sums:
         totals = np.tensordot(weights, sums, axes=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             if self.params.task.kind != "regression":
-                return primary.value(ClassTotals(totals, []))
+                return primary.value(ClassTotals(totals, [], []))
             return np.mean([primary.value(totals[:, i]) for i in range(totals.shape[1])], axis=0)
 
     def areas(self, label: str, condition: str) -> list[Run]:

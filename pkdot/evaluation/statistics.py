@@ -21,7 +21,7 @@ def finite(value: float) -> float | None:
 def bootstrap_weights(subjects: int, repeats: int, seed: int) -> np.ndarray:
     """Return how often each subject is drawn in each resample, shape (repeats, subjects)."""
     rng = np.random.default_rng(seed)
-    return rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=repeats)
+    return np.asfortranarray(rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=repeats))
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -94,7 +94,10 @@ def swap_test(
         places = np.random.default_rng(seed).integers(0, 2, (resamples, subjects))
     places = np.concatenate([np.zeros((1, subjects), dtype=places.dtype), places])  # the first row is what was observed
     rows = max(1, BLOCK // subjects)
-    parts = [differences(places[start : start + rows].astype(float)) for start in range(0, len(places), rows)]
+    # column by column in memory, as the areas under curves read them
+    parts = [
+        differences(places[start : start + rows].astype(float, order="F")) for start in range(0, len(places), rows)
+    ]
     values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}
     as_far = {m: ~(np.abs(v[1:]) < abs(v[0]) * (1 - 1e-9) - 1e-12) for m, v in values.items()}
     return {m: float(far.mean() if exact else (far.sum() + 1) / (resamples + 1)) for m, far in as_far.items()}

@@ -25,17 +25,32 @@ class ClassTotals:
     ----------
     confusion : ndarray, shape (R, C, C)
         Weighted counts; rows are the true classes, columns the predicted ones.
+    weights : list of ndarray, shape (R, S)
+        The weights of the subjects, for each part of the predictions.
     ranked : list of list
-        An entry a class: the weights of the subjects, and their samples by rank, of each part of the predictions.
+        An entry a class: the samples by rank, of each part of the predictions.
     """
 
     confusion: np.ndarray
-    ranked: list[list[tuple[np.ndarray, _Ranked]]]
+    weights: list[np.ndarray]
+    ranked: list[list[_Ranked]]
 
     @cached_property
     def areas(self) -> np.ndarray:
-        """Area under the ROC curve over the pairs of samples of one fold, the mean over classes, shape (R,)."""
-        return np.asarray(np.mean([_area(parts) for parts in self.ranked], axis=0))  # dear: only where it is asked for
+        """Area under the ROC curve over the pairs of samples of one fold, the mean over classes, shape (R,).
+
+        Few subjects with many samples are counted by pairs of subjects, many subjects with few samples along the ranks.
+        """
+        parts = self.ranked[0]
+        samples = sum(part.samples for part in parts)
+        if samples >= parts[0].subjects ** 2:
+            return np.asarray(np.mean([_area_by_pairs(self.weights, parts) for parts in self.ranked], axis=0))
+        columns = max(1, BLOCK // samples)
+        found = []
+        for start in range(0, len(self.weights[0]), columns):
+            by_subject = np.concatenate([weights[start : start + columns].T for weights in self.weights])
+            found.append(np.mean([_area_by_rank(by_subject, parts) for parts in self.ranked], axis=0))
+        return np.concatenate(found)
 
     @property
     def total(self) -> np.ndarray:
@@ -98,8 +113,8 @@ class ClassSums:
         classes = self.confusion.shape[1]
         flat = [weights @ part.confusion.reshape(len(part), -1) for weights, part in parts]
         confusion = np.sum(flat, axis=0).reshape(-1, classes, classes)
-        ranked = [[(weights, part.ranked[column]) for weights, part in parts] for column in range(len(self.ranked))]
-        return ClassTotals(np.asarray(confusion), ranked)
+        ranked = [[part.ranked[column] for _, part in parts] for column in range(len(self.ranked))]
+        return ClassTotals(np.asarray(confusion), [weights for weights, _ in parts], ranked)
 
     def __len__(self) -> int:
         return len(self.confusion)
@@ -183,48 +198,41 @@ class _Ranked:
         return won
 
 
-def _area(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
-    """Return the AUC over the pairs of a fold, where each part ranks the subjects with its weights.
-
-    Few subjects with many samples are counted by pairs of subjects, many subjects with few samples along the ranks.
-    """
-    if sum(ranked.samples for _, ranked in parts) < parts[0][1].subjects ** 2:
-        rows = max(1, BLOCK // sum(ranked.samples for _, ranked in parts))
-        starts = range(0, len(parts[0][0]), rows)
-        return np.concatenate([_area_by_rank([(w[i : i + rows], ranked) for w, ranked in parts]) for i in starts])
-    won, total = np.zeros(len(parts[0][0])), np.zeros_like(parts[0][0], dtype=float)
-    for high, one in parts:
+def _area_by_pairs(weights: list[np.ndarray], parts: list[_Ranked]) -> np.ndarray:
+    """Return the AUC over the pairs of a fold, where each part ranks the subjects with its weights, (R, S) of each."""
+    won, total = np.zeros(len(weights[0])), np.zeros_like(weights[0], dtype=float)
+    for high, one in zip(weights, parts, strict=True):
         total += high
-        for low, two in parts:
+        for low, two in zip(weights, parts, strict=True):
             won += ((high @ one.wins(two)) * low).sum(axis=1)
-    return won / ((total @ parts[0][1].pairs()) * total).sum(axis=1)
+    return won / ((total @ parts[0].pairs()) * total).sum(axis=1)
 
 
-def _area_by_rank(parts: list[tuple[np.ndarray, _Ranked]]) -> np.ndarray:
-    """Return the same as ``_area``, from cumulative sums of the weights of the samples in the order of their ranks."""
-    won, total = np.zeros(len(parts[0][0])), np.zeros(len(parts[0][0]))
-    for fold in range(len(parts[0][1].positive)):
-        sides = [[ranked.positive[fold] for _, ranked in parts], [ranked.negative[fold] for _, ranked in parts]]
-        ranks = [np.concatenate([one for one, _ in side]) for side in sides]
-        _, place = np.unique(np.concatenate(ranks), return_inverse=True)
-        places = place[: len(ranks[0])], place[len(ranks[0]) :]
-        high, low = (
-            _by_place([weights[:, number] for (weights, _), (_, number) in zip(parts, side, strict=True)], own, place)
-            for side, own in zip(sides, places, strict=True)
-        )
-        below = np.cumsum(low, axis=1) - low / 2  # equal ranks count one half
-        won += (high * below).sum(axis=1)
-        total += high.sum(axis=1) * low.sum(axis=1)
+def _area_by_rank(by_subject: np.ndarray, parts: list[_Ranked]) -> np.ndarray:
+    """Return the same from sums of the weights of the negatives in the order of their ranks.
+
+    ``by_subject``, shape (parts * S, R), is the weights of the parts one below the other.
+    """
+    won, total = np.zeros(by_subject.shape[1]), np.zeros(by_subject.shape[1])
+    for fold in range(len(parts[0].positive)):
+        ranks, high = _joined([part.positive[fold] for part in parts], parts[0].subjects)
+        others, low = _joined([part.negative[fold] for part in parts], parts[0].subjects)
+        below = np.zeros((len(low) + 1, by_subject.shape[1]))
+        for place, row in enumerate(low):  # a third of the time of np.cumsum along this axis
+            np.add(below[place], by_subject[row], out=below[place + 1])
+        beaten = below[np.searchsorted(others, ranks, "left")]
+        beaten += below[np.searchsorted(others, ranks, "right")]  # equal ranks count one half
+        won += np.einsum("pr,pr->r", by_subject[high], beaten) / 2
+        total += by_subject[high].sum(axis=0) * below[-1]
     return won / total
 
 
-def _by_place(weights: list[np.ndarray], own: np.ndarray, all_places: np.ndarray) -> np.ndarray:
-    """Return the weights (R, samples) of one side, added up by their place among all ranks: (R, places)."""
-    from scipy.sparse import csr_array
-
-    count = int(all_places.max()) + 1 if len(all_places) else 0
-    selection = csr_array((np.ones(len(own)), (np.arange(len(own)), own)), shape=(len(own), count))
-    return np.concatenate(weights, axis=1) @ selection
+def _joined(parts: list[tuple[np.ndarray, np.ndarray]], subjects: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ranks of all parts' samples in order, and of each the number of its subject, counted on over parts."""
+    ranks = np.concatenate([own for own, _ in parts])
+    rows = np.concatenate([number.astype(np.intp) + place * subjects for place, (_, number) in enumerate(parts)])
+    order = np.argsort(ranks, kind="stable")
+    return ranks[order], rows[order]
 
 
 class MomentSums:

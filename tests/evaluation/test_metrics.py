@@ -206,18 +206,19 @@ def test_the_names_are_those_that_are_computed():
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_many_subjects_with_few_samples_are_ranked_as_few_with_many(ties, monkeypatch):
+@pytest.mark.parametrize("subjects", [7, 100])
+def test_many_subjects_with_few_samples_are_ranked_as_few_with_many(subjects, ties, monkeypatch):
     """Both ways of counting pairs give one number, for weights and for methods that change places."""
-    (table, names), (other, _) = (class_table(seed, 4, subjects=7, samples=70, folds=2, ties=ties) for seed in (1, 2))
+    (table, names), (other, _) = (class_table(seed, 4, subjects, 10 * subjects, folds=2, ties=ties) for seed in (1, 2))
     same = [*table.columns.intersection(["subject_id", "fold", "target"])]
     other[same] = table[same]
-    subjects = names_of(table)
-    one, two = (Metrics(each, subjects, "classification", names) for each in (table, other))
+    one, two = (Metrics(each, names_of(table), "classification", names) for each in (table, other))
     rng = np.random.default_rng(0)
-    weights, places = rng.integers(0, 3, (9, 7)).astype(float), rng.integers(0, 2, (9, 7)).astype(float)
-    by_pairs = one(weights)["auc"], one.swapped(two, places)["auc"]
-    for each in (one, two):
-        for ranked in each.sums.ranked:
-            monkeypatch.setattr(ranked, "samples", 1)
-    np.testing.assert_allclose(one(weights)["auc"], by_pairs[0])
-    np.testing.assert_allclose(one.swapped(two, places)["auc"], by_pairs[1])
+    weights, places = (rng.integers(0, most, (9, subjects)).astype(float) for most in (3, 2))
+
+    def areas(samples):
+        for ranked in (*one.sums.ranked, *two.sums.ranked):
+            monkeypatch.setattr(ranked, "samples", samples)
+        return one(weights)["auc"], one.swapped(two, places)["auc"]
+
+    np.testing.assert_allclose(areas(samples=1), areas(samples=subjects**2))
