@@ -16,7 +16,19 @@ from pydantic import Field
 
 from pkdot.files import write_json
 from pkdot.hallucination.base import TNetParams
-from pkdot.layout import HISTORY, MASKS, NETWORK, OUTPUTS, SUMS, TNET, UPPER_BOUND, WEIGHTS, fold_name, trained
+from pkdot.layout import (
+    HISTORY,
+    MASKS,
+    NETWORK,
+    OUTPUTS,
+    SUMS,
+    TNET,
+    UPPER_BOUND,
+    WEIGHTS,
+    fold_name,
+    teacher_of,
+    trained,
+)
 from pkdot.missing.base import CompletionChoice, described
 from pkdot.missing.masks import Condition, Pattern, draw, members, training_masks
 from pkdot.params import Params
@@ -102,7 +114,7 @@ def train_completions(
     device = prepare(params.compute)
     encoders = {path.parent.name: path.with_name(WEIGHTS) for path in embeddings}
     inputs = [manifest, splits, *embeddings, *encoders.values()]
-    inputs += [trained(teachers, seed, UPPER_BOUND) / OUTPUTS for seed in params.seeds]
+    inputs += [trained(teachers, seed, name) / OUTPUTS for seed in params.seeds for name in _names(params)]
     inputs += [trained(teachers, seed, TNET) / WEIGHTS for seed in params.seeds]
     name = fold_name(params.fold)
     with job(__name__, out, params, inputs=inputs, record=name) as scratch:
@@ -224,21 +236,35 @@ class _Grid:
 
 @dataclass(frozen=True)
 class _Taught:
-    """The outputs of the frozen teacher on every sample: logits are the mean of all seeds, features those of each."""
+    """Outputs of the frozen teachers on every sample: predictions are the mean of all seeds, features those of each.
+
+    ``logits`` and ``features`` are those of the joint teacher; ``pooled`` is what it and the teachers of single
+    modalities predict together.
+    """
 
     logits: Tensor
+    pooled: Tensor
     features: dict[int, Tensor]
+
+
+def _names(params: CompletionParams) -> list[str]:
+    """Return the names of the teachers that completions learn from, the joint one first."""
+    return [UPPER_BOUND, *(teacher_of(modality) for modality in (*params.prevalent, *params.privileged))]
 
 
 def _teachers(fold: Fold, folder: Path, params: CompletionParams) -> _Taught:
     from safetensors.torch import load_file
 
+    from pkdot.training.student import pooled
+
     found = {
-        seed: load_file(trained(folder, seed, UPPER_BOUND) / OUTPUTS, device=str(fold.device)) for seed in params.seeds
+        seed: [load_file(trained(folder, seed, name) / OUTPUTS, device=str(fold.device)) for name in _names(params)]
+        for seed in params.seeds
     }
     return _Taught(
-        fold.task.average([each["logits"] for each in found.values()]),
-        {seed: each["features"] for seed, each in found.items()},
+        fold.task.average([joint["logits"] for joint, *_ in found.values()]),
+        fold.task.average([pooled([one["logits"] for one in teachers], fold) for teachers in found.values()]),
+        {seed: joint["features"] for seed, (joint, *_) in found.items()},
     )
 
 
@@ -341,8 +367,10 @@ class _Run:
     def _teacher(self, index: Tensor) -> Outputs:
         from pkdot.networks import Outputs
 
-        logits, features = self.taught.logits[index], self.taught.features[self.seed][index]
-        return Outputs(logits.flatten(0, 1), features.flatten(0, 1))
+        taught = self.taught
+        outputs = Outputs(taught.logits[index].flatten(0, 1), taught.features[self.seed][index].flatten(0, 1))
+        outputs.pooled = taught.pooled[index].flatten(0, 1)
+        return outputs
 
     def looked_at(self) -> tuple[Tensor, Tensor]:
         """Return the logits of the validation part under all of its masks, and its targets."""

@@ -129,7 +129,7 @@ class Completion(nn.Module):
         student : Outputs
             Of this network, with targets.
         teacher : Outputs
-            Logits and features of the frozen teacher, which sees everything.
+            Logits and features of the frozen teacher, which sees everything, and what all teachers predict together.
         present : Tensor, shape (B, M, T)
             The mask of the batch.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +14,16 @@ from synthetic import TRAINING, World
 from pkdot.answer import Answer
 from pkdot.assembly import build_network
 from pkdot.descriptions import NetworkDescription
+from pkdot.evaluation import completion
 from pkdot.evaluation.completion import CompletionParams, train_completions
 from pkdot.evaluation.missing import MissingSection
 from pkdot.hallucination.base import TNetParams
 from pkdot.missing.base import CompletionChoice, build_completion, described, register
 from pkdot.missing.masks import PATTERNS, conditions
+from pkdot.networks import Outputs
 from pkdot.provenance import verified
+from pkdot.training import student
+from pkdot.training.fold import Fold
 from pkdot.training.teacher import train_teachers
 from tests.training.test_lacking import SHARED as LACKING
 from tests.training.test_lacking import world_of
@@ -190,6 +195,31 @@ def grid(request, tmp_path_factory):
     world = World(tmp_path_factory.mktemp("grid"), **KINDS[request.param])
     params = params_of(world)
     return world, params, train(world, params)
+
+
+def test_completions_learn_from_the_teachers_that_students_learn_from(grid):
+    world, params, _ = grid
+    folder = world.folder / "teachers"
+    of_students = world.student_params(seeds=params.seeds)
+    paths = {path.parent.name: path for path in world.embeddings}
+    fold = Fold(world.manifest, world.splits, paths, params, torch.device("cpu"))
+    taught, expected = completion._teachers(fold, folder, params), student._teachers(fold, folder, of_students)[0]
+    torch.testing.assert_close(taught.logits, expected.joint[1], equal_nan=True)
+    torch.testing.assert_close(taught.pooled, expected.pooled, equal_nan=True)
+    assert not torch.allclose(taught.pooled, taught.logits)
+
+
+@pytest.mark.parametrize(("kind", "imitated"), [("classification", "pooled"), ("regression", "logits")])
+def test_soft_labels_are_those_of_all_teachers_and_values_those_of_the_joint_one(kind, imitated):
+    net = model("any_subset")
+    net.learn(SimpleNamespace(regression=kind == "regression", loss=lambda logits, target: torch.zeros(())))
+    wanted, other = torch.randn(6, 3), torch.randn(6, 3)
+    teacher = Outputs(wanted, torch.zeros(6, 8))
+    teacher.pooled = other
+    given = {"logits": wanted, "pooled": other}
+    lost = {name: float(net.loss(Outputs(values, torch.zeros(6, 8)), teacher, None)) for name, values in given.items()}
+    assert lost.pop(imitated) == pytest.approx(0, abs=1e-6)
+    assert min(lost.values()) > 0.1
 
 
 def test_a_fold_writes_masks_sums_and_networks(grid):
