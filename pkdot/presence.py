@@ -70,10 +70,7 @@ def counted(*sides: Tensor) -> Tensor | None:
 
 def hidden(tokens: Tensor) -> Tensor | None:
     """Return the mask (B, T) of tokens (B, T, D) that attention must not look at; None where it may look at all."""
-    if whole(tokens):
+    if tokens.shape[1] == 1 or whole(tokens):
         return None
-    there = counted(tokens)
-    if there is None:
-        return None
-    mask = ~there
+    mask = ~shown(present(tokens))
     return mask if some(mask) else None

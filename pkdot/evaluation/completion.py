@@ -368,9 +368,10 @@ class _Run:
         from pkdot.networks import Outputs
 
         taught = self.taught
-        outputs = Outputs(taught.logits[index].flatten(0, 1), taught.features[self.seed][index].flatten(0, 1))
-        outputs.pooled = taught.pooled[index].flatten(0, 1)
-        return outputs
+        logits, features, pooled = (
+            each[index].flatten(0, 1) for each in (taught.logits, taught.features[self.seed], taught.pooled)
+        )
+        return Outputs(logits, features, pooled=pooled)
 
     def looked_at(self) -> tuple[Tensor, Tensor]:
         """Return the logits of the validation part under all of its masks, and its targets."""

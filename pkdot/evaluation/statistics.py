@@ -21,6 +21,7 @@ def finite(value: float) -> float | None:
 def bootstrap_weights(subjects: int, repeats: int, seed: int) -> np.ndarray:
     """Return how often each subject is drawn in each resample, shape (repeats, subjects)."""
     rng = np.random.default_rng(seed)
+    # column by column in memory, as the areas under curves read them
     return np.asfortranarray(rng.multinomial(subjects, np.full(subjects, 1 / subjects), size=repeats))
 
 
@@ -94,8 +95,7 @@ def swap_test(
         places = np.random.default_rng(seed).integers(0, 2, (resamples, subjects))
     places = np.concatenate([np.zeros((1, subjects), dtype=places.dtype), places])  # the first row is what was observed
     rows = max(1, BLOCK // subjects)
-    # column by column in memory, as the areas under curves read them
-    parts = [
+    parts = [  # in the same order in memory
         differences(places[start : start + rows].astype(float, order="F")) for start in range(0, len(places), rows)
     ]
     values = {metric: np.concatenate([part[metric] for part in parts]) for metric in parts[0]}

@@ -214,8 +214,7 @@ def test_soft_labels_are_those_of_all_teachers_and_values_those_of_the_joint_one
     net = model("any_subset")
     net.learn(SimpleNamespace(regression=kind == "regression", loss=lambda logits, target: torch.zeros(())))
     wanted, other = torch.randn(6, 3), torch.randn(6, 3)
-    teacher = Outputs(wanted, torch.zeros(6, 8))
-    teacher.pooled = other
+    teacher = Outputs(wanted, torch.zeros(6, 8), pooled=other)
     given = {"logits": wanted, "pooled": other}
     lost = {name: float(net.loss(Outputs(values, torch.zeros(6, 8)), teacher, None)) for name, values in given.items()}
     assert lost.pop(imitated) == pytest.approx(0, abs=1e-6)

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from synthetic import TRAINING, World
 
@@ -72,7 +73,8 @@ def test_a_t_net_is_trained_alike_twice_and_its_student_starts_from_it(made, kin
         assert np.array_equal(own[f"student.tnet.{name}"], value)
     recovered = json.loads((kept / "metrics.json").read_text())["tnet"]
     assert recovered["trained"] == recovered["deployed"]
-    assert recovered["deployed"] == pytest.approx(quality["test"], abs=1e-5), "batches of another size round otherwise"
+    rounding = 1e-6 if torch.cuda.is_available() else 0  # there a batch of another size rounds otherwise
+    assert recovered["deployed"] == pytest.approx(quality["test"], abs=rounding, rel=0)
 
 
 def test_students_go_on_training_what_is_trainable(made):

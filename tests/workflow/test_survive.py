@@ -34,7 +34,7 @@ from tests.workflow.conftest import (
     tiny_config,
 )
 
-KILLS = 12
+KILLS = 20
 ENCODER = "results/tiny/encoders/fold_0/motion"
 
 
@@ -164,7 +164,7 @@ for run in client.search_runs([client.get_experiment_by_name("tiny").experiment_
 """
 
 
-def test_killed_at_random_moments(reproduced, tmp_path):
+def test_killed_at_twenty_random_moments(reproduced, tmp_path):
     folder, draw, completed = checkout(tmp_path / "killed"), random.Random(0), 0
     for number in range(KILLS):
         run = Run(folder, fork=True)

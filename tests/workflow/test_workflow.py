@@ -183,6 +183,7 @@ def test_a_plain_run_takes_the_profile_of_this_machine(ran):
     ("name", "jobs"),
     [
         ("results/tiny/summary.json", {"summary": 1}),
+        ("results/tiny/folds/fold_0.json", {"fold": 1, "summary": 1}),
         ("results/tiny/students/fold_1/seed_0/kd/history.csv", {"students": 1, "fold": 1, "summary": 1}),
         ("data/processed/tiny/dataset.json", {"ingest": 1}),
     ],
